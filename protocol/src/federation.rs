@@ -1,0 +1,17 @@
+//! Federation tokens: how a node proves to a peer who is calling.
+//!
+//! Pure: keys are handed in once, time and ids with every call. Read [`verify`] for what a token must satisfy and in
+//! which order that is checked, `token` for how its text is taken apart, [`mint`] for what is sent, [`keys`] for the
+//! keys of both.
+
+pub mod keys;
+pub mod mint;
+mod token;
+pub mod verify;
+
+pub use keys::KeyError;
+pub use mint::{MintError, Minter};
+pub use verify::{Policy, Verified, Verifier, VerifyError};
+
+/// `sub` of every federation token (`contract/federation.md` 1).
+const SUBJECT: &str = "federation-peer";

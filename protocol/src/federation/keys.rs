@@ -1,0 +1,180 @@
+//! The keys of federation tokens: the shared secret of HS256, and Ed25519 keys as bytes and as hex.
+//!
+//! Secret bytes are taken in and never given back: what is kept is the state of an HMAC or a key of the cryptographic
+//! library, and neither prints.
+
+use hmac::{Hmac, KeyInit, Mac};
+use josekit::jws::{
+    EdDSA, JwsSigner, JwsVerifier,
+    alg::eddsa::{EddsaJwsSigner, EddsaJwsVerifier},
+};
+use sha2::Sha256;
+
+/// Shortest shared secret, in bytes (`contract/federation.md` 2, row 3).
+const MIN_SECRET: usize = 32;
+
+/// What stands before the 32 bytes of a seed in its PKCS#8 form (RFC 8410 section 7).
+const PRIVATE_KEY_PREFIX: [u8; 16] = [
+    0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
+];
+
+/// What stands before the 32 bytes of a public key in its SubjectPublicKeyInfo form (RFC 8410 section 4).
+const PUBLIC_KEY_PREFIX: [u8; 12] = [
+    0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
+];
+
+/// Why a text or a byte string is no key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// Not 64 hexadecimal digits.
+    #[error("must be 64 hexadecimal digits")]
+    NotHex,
+    /// A shared secret of less than 32 bytes.
+    #[error("a shared secret must be at least 32 bytes long")]
+    SecretTooShort,
+    /// The cryptographic library refuses the key.
+    #[error("not a usable Ed25519 key")]
+    Unusable,
+}
+
+/// The public key of a seed.
+///
+/// # Errors
+/// [`KeyError::Unusable`] if the cryptographic library refuses the seed.
+pub fn public_key_of_seed(seed: &[u8; 32]) -> Result<[u8; 32], KeyError> {
+    let pair = EdDSA
+        .key_pair_from_der(private_key_der(seed))
+        .map_err(|_| KeyError::Unusable)?;
+    pair.to_der_public_key()
+        .strip_prefix(&PUBLIC_KEY_PREFIX)
+        .and_then(|key| key.try_into().ok())
+        .ok_or(KeyError::Unusable)
+}
+
+/// Reads a key or a seed from 64 hexadecimal digits of either case.
+///
+/// # Errors
+/// [`KeyError::NotHex`]; the text is never repeated, for it may be a seed.
+pub fn from_hex(text: &str) -> Result<[u8; 32], KeyError> {
+    let mut key = [0; 32];
+    hex::decode_to_slice(text, &mut key).map_err(|_| KeyError::NotHex)?;
+    Ok(key)
+}
+
+/// A key as 64 lower-case hexadecimal digits.
+pub fn to_hex(key: &[u8; 32]) -> String {
+    hex::encode(key)
+}
+
+/// A shared secret, kept as the HMAC state after its key block, so that no call pays for the key again.
+#[derive(Clone)]
+pub(super) struct SharedSecret(Hmac<Sha256>);
+
+impl SharedSecret {
+    pub(super) fn new(secret: &str) -> Result<Self, KeyError> {
+        if secret.len() < MIN_SECRET {
+            return Err(KeyError::SecretTooShort);
+        }
+        Hmac::new_from_slice(secret.as_bytes())
+            .map(Self)
+            .map_err(|_| KeyError::Unusable)
+    }
+
+    pub(super) fn sign(&self, message: &[u8]) -> [u8; 32] {
+        self.0
+            .clone()
+            .chain_update(message)
+            .finalize()
+            .into_bytes()
+            .into()
+    }
+
+    /// Compares in constant time.
+    pub(super) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        self.0
+            .clone()
+            .chain_update(message)
+            .verify_slice(signature)
+            .is_ok()
+    }
+}
+
+/// A peer's public key, parsed once.
+#[derive(Clone)]
+pub(super) struct PublicKey(EddsaJwsVerifier);
+
+impl PublicKey {
+    pub(super) fn new(key: &[u8; 32]) -> Result<Self, KeyError> {
+        let der = [PUBLIC_KEY_PREFIX.as_slice(), key].concat();
+        EdDSA
+            .verifier_from_der(der)
+            .map(Self)
+            .map_err(|_| KeyError::Unusable)
+    }
+
+    pub(super) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        // The length is checked here because a library may read more into a longer signature than it should.
+        signature.len() == 64 && self.0.verify(message, signature).is_ok()
+    }
+}
+
+/// Our own seed, as the key of the cryptographic library.
+#[derive(Clone)]
+pub(super) struct SigningKey(EddsaJwsSigner);
+
+impl SigningKey {
+    pub(super) fn new(seed: &[u8; 32]) -> Result<Self, KeyError> {
+        EdDSA
+            .signer_from_der(private_key_der(seed))
+            .map(Self)
+            .map_err(|_| KeyError::Unusable)
+    }
+
+    pub(super) fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
+        self.0.sign(message).ok()
+    }
+}
+
+fn private_key_der(seed: &[u8; 32]) -> Vec<u8> {
+    [PRIVATE_KEY_PREFIX.as_slice(), seed].concat()
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn derives_the_public_key_of_rfc_8032() {
+        let seed =
+            from_hex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60").unwrap();
+        assert_eq!(
+            to_hex(&public_key_of_seed(&seed).unwrap()),
+            "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
+        );
+    }
+
+    #[test]
+    fn reads_only_sixty_four_hexadecimal_digits() {
+        for (text, expected) in [
+            ("11".repeat(32), Ok([0x11; 32])),
+            ("aB".repeat(32), Ok([0xab; 32])),
+            ("11".repeat(31), Err(KeyError::NotHex)),
+            ("11".repeat(33), Err(KeyError::NotHex)),
+            ("zz".repeat(32), Err(KeyError::NotHex)),
+            (format!(" {}", "11".repeat(32)), Err(KeyError::NotHex)),
+            (String::new(), Err(KeyError::NotHex)),
+        ] {
+            assert_eq!(from_hex(&text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_shared_secret_has_thirty_two_bytes() {
+        assert!(SharedSecret::new(&"s".repeat(32)).is_ok());
+        assert_eq!(
+            SharedSecret::new(&"s".repeat(31)).err(),
+            Some(KeyError::SecretTooShort)
+        );
+    }
+}
