@@ -1,0 +1,13 @@
+//! What node and gateway share and what knows nothing of A2A.
+//!
+//! Read in this order: `clock` (the only source of time), `settings` (one declaration gives file, environment, bounds
+//! and the example file), `telemetry` (logs, traces, metrics), `http` and `admission` (what every listener needs before
+//! it trusts a request), `client` (the guarded way out), `shutdown` (how a process learns that it must end).
+
+pub mod admission;
+pub mod client;
+pub mod clock;
+pub mod http;
+pub mod settings;
+pub mod shutdown;
+pub mod telemetry;
