@@ -1,0 +1,336 @@
+//! The `a2a` executor: an agent of somebody else, reached by URL, that speaks A2A 1.0 over JSON-RPC.
+//!
+//! It owns no task. A turn becomes one message to the agent; what the agent tells is relayed as the turn's events, and
+//! the agent's own ids of task and conversation are remembered, so that the next turn goes on with the same task over
+//! there. An agent that falls silent, breaks off or talks nonsense fails the turn. Read `interface` (where the agent
+//! wants to be called, from its card), `call` (what every request carries), `wire` (what is sent), `relay` (what its
+//! events mean for us), `sse` (how its stream is cut into events).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use archipel_kit::client::Answer;
+use archipel_kit::clock::Clock;
+use archipel_kit::settings::Secret;
+use archipel_protocol::a2a::{AgentCard, StreamEvent};
+use archipel_protocol::jsonrpc::{Outcome, decode_response};
+use archipel_protocol::method::Method;
+use futures_util::StreamExt;
+use http::header::HeaderValue;
+use tokio::sync::SetOnce;
+use tokio::time::timeout;
+use url::Url;
+
+use crate::agents::upstream::call::{Caller, Reply, failure};
+use crate::agents::upstream::interface::{Interface, KnownInterface};
+use crate::agents::upstream::relay::Relay;
+use crate::agents::upstream::sse::SseReader;
+use crate::agents::upstream::wire::SendParams;
+use crate::egress::Egress;
+use crate::tasks::executor::{AgentExecutor, ExecutorFailure, Turn, TurnEvents, TurnFuture};
+
+mod call;
+mod interface;
+mod relay;
+pub(crate) mod sse;
+mod wire;
+
+/// How long the agent's name of a task that is canceled may take to come, if it has not come yet.
+const WAIT_FOR_NAME: Duration = Duration::from_secs(10);
+
+/// How long the end of a stream may take after its last event, before the connection is given up instead of kept.
+const END_OF_STREAM: Duration = Duration::from_millis(100);
+
+/// JSON-RPC errors by which an agent says that it does not stream.
+const NO_STREAMING: [i64; 2] = [-32004, -32601];
+
+/// How long an agent may take, and how much it may say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UpstreamLimits {
+    /// Until its stream begins.
+    pub first_byte: Duration,
+    /// Between two pieces of its stream; comments count.
+    pub idle: Duration,
+    /// For a whole turn.
+    pub turn: Duration,
+    /// For one event of a stream, or one whole answer.
+    pub max_event_bytes: usize,
+}
+
+impl Default for UpstreamLimits {
+    /// Agents with a model behind them think for minutes; an hour of work without a question is a mistake.
+    fn default() -> Self {
+        Self {
+            first_byte: Duration::from_secs(60),
+            idle: Duration::from_secs(300),
+            turn: Duration::from_secs(3600),
+            max_event_bytes: 8 * 1024 * 1024,
+        }
+    }
+}
+
+/// Which agent, and how it is called.
+#[derive(Debug, Clone)]
+pub struct UpstreamAgentSettings {
+    /// Our id of it, for log lines.
+    pub id: Arc<str>,
+    /// Where its card is, without the well-known path.
+    pub url: Url,
+    /// Sent to it as bearer token.
+    pub credential: Option<Secret>,
+    pub limits: UpstreamLimits,
+}
+
+/// An agent reached by URL.
+pub struct UpstreamAgent {
+    id: Arc<str>,
+    caller: Caller,
+    clock: Arc<dyn Clock>,
+    /// Read from its card; forgotten when it grows old or a turn fails.
+    interface: ArcSwapOption<KnownInterface>,
+}
+
+/// The card of an agent reached by URL.
+pub struct UpstreamCard(Arc<UpstreamAgent>);
+
+impl UpstreamCard {
+    /// The card of this agent.
+    pub fn of(agent: Arc<UpstreamAgent>) -> Self {
+        Self(agent)
+    }
+
+    /// Asks the agent for its card. `None` when it has none, or does not answer: that is logged.
+    pub async fn read(&self) -> Option<AgentCard> {
+        self.0.caller.card().await.unwrap_or_else(|failure| {
+            tracing::warn!(agent.id = %self.0.id, reason = %failure, "card of an upstream agent not read");
+            None
+        })
+    }
+}
+
+/// Whether more is to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    Going,
+    Over,
+}
+
+/// One turn as it runs.
+struct Talk<'a> {
+    events: &'a TurnEvents,
+    relay: Relay,
+    /// The agent's id of the task, once it is known: what a cancellation must name.
+    named: &'a SetOnce<String>,
+}
+
+impl UpstreamAgent {
+    /// No connection is made yet.
+    pub fn new(
+        settings: UpstreamAgentSettings,
+        egress: Arc<Egress>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let UpstreamAgentSettings {
+            id,
+            url,
+            credential,
+            limits,
+        } = settings;
+        let caller = Caller::new(url, credential.as_ref(), limits, egress);
+        Self {
+            id,
+            caller,
+            clock,
+            interface: ArcSwapOption::empty(),
+        }
+    }
+
+    async fn take_turn(
+        self: Arc<Self>,
+        turn: Turn,
+        events: TurnEvents,
+    ) -> Result<(), ExecutorFailure> {
+        let named = SetOnce::new();
+        let canceled = turn.canceled.clone();
+        let talk = Talk {
+            events: &events,
+            relay: Relay::new(turn.memory.as_ref()),
+            named: &named,
+        };
+        // A task that has no name yet cannot be canceled over there, so its name is waited for a moment.
+        let given_up = async {
+            canceled.cancelled().await;
+            timeout(WAIT_FOR_NAME, named.wait()).await.ok();
+        };
+        let result = tokio::select! {
+            result = self.converse(turn, talk) => result,
+            () = given_up => Err(ExecutorFailure::Ended),
+        };
+        if let Err(failure) = &result {
+            self.let_go(failure, named.get());
+        }
+        result
+    }
+
+    async fn converse(&self, turn: Turn, mut talk: Talk<'_>) -> Result<(), ExecutorFailure> {
+        talk.name();
+        let interface = self.interface().await?;
+        let traceparent = turn
+            .traceparent
+            .as_deref()
+            .and_then(|text| HeaderValue::from_str(text).ok());
+        let params = SendParams::new(
+            turn.message,
+            turn.metadata,
+            talk.relay.known(),
+            interface.tenant.as_deref(),
+        );
+        if interface.streaming {
+            match self
+                .caller
+                .send(
+                    &interface,
+                    Method::SendStreamingMessage,
+                    &params,
+                    traceparent.clone(),
+                )
+                .await?
+            {
+                Reply::Stream(answer) => return self.follow(*answer, &mut talk).await,
+                Reply::Whole(body) => match outcome(&body)? {
+                    Outcome::Error { code, .. } if NO_STREAMING.contains(&code) => {}
+                    _ => return talk.conclude(&body).await,
+                },
+            }
+        }
+        match self
+            .caller
+            .send(&interface, Method::SendMessage, &params, traceparent)
+            .await?
+        {
+            Reply::Whole(body) => talk.conclude(&body).await,
+            Reply::Stream(_) => Err(ExecutorFailure::NotA2a),
+        }
+    }
+
+    /// Relays a stream until the event that ends the turn.
+    async fn follow(&self, answer: Answer, talk: &mut Talk<'_>) -> Result<(), ExecutorFailure> {
+        let mut reader = SseReader::new(self.caller.limits().max_event_bytes);
+        let mut body = answer.body;
+        let mut found = Vec::new();
+        while let Some(piece) = body.next().await {
+            let whole = reader.push(&piece.map_err(failure)?, &mut found);
+            for event in found.drain(..) {
+                if talk.relay_event(&event).await? == Progress::Over {
+                    // Reading to the end is what lets the connection be used again.
+                    timeout(END_OF_STREAM, body.next()).await.ok();
+                    return Ok(());
+                }
+            }
+            whole.map_err(|_| ExecutorFailure::NotA2a)?;
+        }
+        Err(ExecutorFailure::Lost)
+    }
+
+    /// Where and how the agent wants to be called.
+    async fn interface(&self) -> Result<Interface, ExecutorFailure> {
+        let now = self.clock.monotonic();
+        if let Some(known) = self
+            .interface
+            .load()
+            .as_ref()
+            .filter(|known| known.is_fresh(now))
+        {
+            return Ok(known.interface.clone());
+        }
+        let card = self.caller.card().await?;
+        let interface = Interface::of(self.caller.url(), card.as_ref()).map_err(|problem| {
+            tracing::warn!(agent.id = %self.id, %problem, "upstream agent cannot be called");
+            ExecutorFailure::NotA2a
+        })?;
+        self.interface.store(Some(Arc::new(KnownInterface {
+            interface: interface.clone(),
+            read_at: now,
+        })));
+        Ok(interface)
+    }
+
+    /// After a turn that did not end well: an agent that may still be at work is told to stop, one that may have moved
+    /// is looked up again next time. Nobody waits for it.
+    fn let_go(self: &Arc<Self>, failure: &ExecutorFailure, task: Option<&String>) {
+        if *failure != ExecutorFailure::Ended {
+            tracing::warn!(agent.id = %self.id, reason = %failure, "turn of an upstream agent not finished");
+            self.interface.store(None);
+        }
+        let may_work = matches!(
+            failure,
+            ExecutorFailure::Ended | ExecutorFailure::TooSlow | ExecutorFailure::NotA2a
+        );
+        if let Some(id) = task.filter(|_| may_work).cloned() {
+            let agent = Arc::clone(self);
+            actix_rt::spawn(async move {
+                let told = match agent.interface().await {
+                    Ok(interface) => agent.caller.cancel(&interface, &id).await,
+                    Err(failure) => Err(failure),
+                };
+                if let Err(failure) = told {
+                    tracing::warn!(agent.id = %agent.id, reason = %failure, "upstream agent could not be told to stop");
+                }
+            });
+        }
+    }
+}
+
+impl AgentExecutor for UpstreamAgent {
+    fn run(self: Arc<Self>, turn: Turn, events: TurnEvents) -> TurnFuture {
+        Box::pin(self.take_turn(turn, events))
+    }
+}
+
+impl Talk<'_> {
+    /// The only event of an agent that does not stream: it must end the turn.
+    async fn conclude(&mut self, body: &[u8]) -> Result<(), ExecutorFailure> {
+        match self.relay_event(body).await? {
+            Progress::Over => Ok(()),
+            Progress::Going => Err(ExecutorFailure::NotA2a),
+        }
+    }
+
+    async fn relay_event(&mut self, response: &[u8]) -> Result<Progress, ExecutorFailure> {
+        let event = match outcome(response)? {
+            Outcome::Result(result) => {
+                StreamEvent::parse(result).map_err(|_| ExecutorFailure::NotA2a)?
+            }
+            Outcome::Error { code, .. } => return Err(ExecutorFailure::Refused(code)),
+        };
+        let step = self
+            .relay
+            .take(event)
+            .map_err(|_| ExecutorFailure::NotA2a)?;
+        self.name();
+        for event in step.told {
+            self.events.tell(event).await?;
+        }
+        Ok(if step.is_over {
+            Progress::Over
+        } else {
+            Progress::Going
+        })
+    }
+
+    fn name(&self) {
+        if let Some(id) = self.relay.known().task_id.as_ref() {
+            // Fails when it is set already, and an agent that changes its mind is refused by the relay.
+            self.named.set(id.clone()).ok();
+        }
+    }
+}
+
+fn outcome(response: &[u8]) -> Result<Outcome<'_>, ExecutorFailure> {
+    decode_response(response).map_err(|_| ExecutorFailure::NotA2a)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests;

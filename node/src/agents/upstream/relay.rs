@@ -1,0 +1,171 @@
+//! What an agent's events mean for our task: pure, one event in, what is to be told out.
+
+use archipel_protocol::a2a::{ArtifactUpdate, Message, StreamEvent, Task, TaskState};
+use archipel_protocol::object::Json;
+
+use crate::agents::upstream::wire::Known;
+use crate::tasks::executor::TurnEvent;
+
+/// Follows one turn of an agent.
+#[derive(Debug)]
+pub(super) struct Relay {
+    known: Known,
+    /// The agent knew the task before this turn, so its first snapshot shows what was told in earlier turns.
+    continues: bool,
+}
+
+/// What one event leads to.
+#[derive(Debug, PartialEq)]
+pub(super) struct Step {
+    pub(super) told: Vec<TurnEvent>,
+    /// Nothing of this turn comes after it.
+    pub(super) is_over: bool,
+}
+
+/// The event belongs to a task that we did not ask about.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct ForeignTask;
+
+impl Relay {
+    /// Starts from what was remembered in earlier turns.
+    pub(super) fn new(memory: Option<&Json>) -> Self {
+        let known = memory.map(Known::of).unwrap_or_default();
+        Self {
+            continues: known.task_id.is_some(),
+            known,
+        }
+    }
+
+    /// The agent's ids as far as it has told them.
+    pub(super) fn known(&self) -> &Known {
+        &self.known
+    }
+
+    /// Takes the next event of the agent.
+    pub(super) fn take(&mut self, event: StreamEvent) -> Result<Step, ForeignTask> {
+        match event {
+            StreamEvent::Task(task) => self.take_task(task),
+            StreamEvent::Message(message) => Ok(answer(message)),
+            StreamEvent::StatusUpdate(update) => {
+                let mut told = self.learn(update.task_id, Some(update.context_id))?;
+                let status = update.status;
+                told.extend(moved(status.state, status.message, update.metadata));
+                Ok(Step {
+                    told,
+                    is_over: ends_turn(status.state),
+                })
+            }
+            StreamEvent::ArtifactUpdate(update) => {
+                let ArtifactUpdate {
+                    task_id,
+                    context_id,
+                    artifact,
+                    append,
+                    last_chunk,
+                    metadata,
+                    ..
+                } = update;
+                let mut told = self.learn(task_id, Some(context_id))?;
+                told.push(TurnEvent::Artifact {
+                    artifact,
+                    append,
+                    last_chunk,
+                    metadata,
+                });
+                Ok(Step {
+                    told,
+                    is_over: false,
+                })
+            }
+        }
+    }
+
+    /// A snapshot. While the agent still works, the artifacts in it are those of earlier turns: they were told then.
+    fn take_task(&mut self, task: Task) -> Result<Step, ForeignTask> {
+        let is_over = ends_turn(task.status.state);
+        let mut told = self.learn(task.id, task.context_id)?;
+        if is_over || !self.continues {
+            told.extend(
+                task.artifacts
+                    .into_iter()
+                    .map(|artifact| TurnEvent::Artifact {
+                        artifact,
+                        append: false,
+                        last_chunk: is_over,
+                        metadata: None,
+                    }),
+            );
+        }
+        told.extend(moved(task.status.state, task.status.message, task.metadata));
+        Ok(Step { told, is_over })
+    }
+
+    /// Keeps the agent's ids, and has them remembered when they are news.
+    fn learn(
+        &mut self,
+        task_id: String,
+        context_id: Option<String>,
+    ) -> Result<Vec<TurnEvent>, ForeignTask> {
+        if self
+            .known
+            .task_id
+            .as_ref()
+            .is_some_and(|known| *known != task_id)
+        {
+            return Err(ForeignTask);
+        }
+        let context_id = context_id
+            .filter(|id| !id.is_empty())
+            .or_else(|| self.known.context_id.clone());
+        let now = Known {
+            task_id: Some(task_id),
+            context_id,
+        };
+        if now == self.known {
+            return Ok(Vec::new());
+        }
+        self.known = now;
+        Ok(Json::of(&self.known)
+            .map(TurnEvent::Remember)
+            .into_iter()
+            .collect())
+    }
+}
+
+/// An answer without a task is the whole answer.
+fn answer(message: Message) -> Step {
+    let told = moved(TaskState::Completed, Some(message), None)
+        .into_iter()
+        .collect();
+    Step {
+        told,
+        is_over: true,
+    }
+}
+
+/// A status worth telling. Our task works already when the agent begins, so that it has begun is no news.
+fn moved(state: TaskState, message: Option<Message>, metadata: Option<Json>) -> Option<TurnEvent> {
+    let begins = matches!(state, TaskState::Submitted | TaskState::Working);
+    if begins && message.is_none() && metadata.is_none() {
+        return None;
+    }
+    let state = if begins { TaskState::Working } else { state };
+    let message = message.map(|mut message| {
+        // They name tasks of the agent, which our client cannot reach.
+        message.reference_task_ids.clear();
+        message
+    });
+    Some(TurnEvent::Status {
+        state,
+        message,
+        metadata,
+    })
+}
+
+fn ends_turn(state: TaskState) -> bool {
+    state.is_terminal() || state.is_interrupted()
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests;

@@ -1,0 +1,599 @@
+//! Turns run against a small server that plays the agent.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
+use archipel_kit::clock::SystemClock;
+use archipel_kit::settings::{Environment, Secret, load};
+use archipel_protocol::a2a::{Artifact, Message, Part, Role, TaskState};
+use archipel_protocol::object::Json;
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{UpstreamAgent, UpstreamAgentSettings, UpstreamCard, UpstreamLimits};
+use crate::egress::Egress;
+use crate::tasks::executor::{AgentExecutor, ExecutorFailure, Turn, TurnEvent, TurnEvents};
+
+const OUR_CONTEXT: &str = "0195a3c4-7e00-7abc-8def-0123456789ab";
+const STREAMS: &str = r#"{"name":"played","capabilities":{"streaming":true},
+    "supportedInterfaces":[{"url":"http://0.0.0.0:1/rpc","protocolBinding":"JSONRPC","protocolVersion":"1.0","tenant":"x"}]}"#;
+const DOES_NOT_STREAM: &str = r#"{"name":"played","capabilities":{},
+    "supportedInterfaces":[{"url":"http://0.0.0.0:1/rpc","protocolBinding":"JSONRPC","protocolVersion":"1.0"}]}"#;
+
+const SUBMITTED: &str =
+    r#"{"task":{"id":"theirs","contextId":"talk","status":{"state":"TASK_STATE_SUBMITTED"}}}"#;
+const PIECE: &str = r#"{"artifactUpdate":{"taskId":"theirs","contextId":"talk","artifact":{"artifactId":"a","parts":[{"text":"one"}]}}}"#;
+const LAST_PIECE: &str = r#"{"artifactUpdate":{"taskId":"theirs","contextId":"talk","append":true,"lastChunk":true,
+    "artifact":{"artifactId":"a","parts":[{"text":"two"}],"x-new":[1.50]}}}"#;
+const ASKS: &str = r#"{"statusUpdate":{"taskId":"theirs","contextId":"talk","status":{"state":"TASK_STATE_INPUT_REQUIRED",
+    "message":{"messageId":"q","taskId":"theirs","role":"ROLE_AGENT","parts":[{"text":"which?"}]}}}}"#;
+const DONE: &str = r#"{"statusUpdate":{"taskId":"theirs","contextId":"talk","status":{"state":"TASK_STATE_COMPLETED"}}}"#;
+
+/// What the played agent answers to a message.
+#[derive(Clone)]
+enum Plays {
+    /// These results as a stream, which then ends.
+    Stream(&'static [&'static str]),
+    /// These results, then the connection breaks.
+    Breaks(&'static [&'static str]),
+    /// These results, then nothing more, for ever.
+    Hangs(&'static [&'static str]),
+    /// These bytes as a stream.
+    Raw(&'static str),
+    /// `SendMessage` is answered with this; streaming is refused.
+    Blocking(&'static str),
+    /// A JSON-RPC error.
+    Error(i64),
+    /// An HTTP status without a body.
+    Status(u16),
+}
+
+#[derive(Clone)]
+struct Played {
+    card: Option<&'static str>,
+    plays: Plays,
+    seen: mpsc::UnboundedSender<Seen>,
+}
+
+/// A request as the agent saw it.
+#[derive(Debug)]
+struct Seen {
+    path: String,
+    headers: Vec<(String, String)>,
+    body: Value,
+}
+
+impl Seen {
+    fn method(&self) -> &str {
+        self.body
+            .get("method")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
+    }
+}
+
+struct Agent {
+    executor: Arc<UpstreamAgent>,
+    seen: mpsc::UnboundedReceiver<Seen>,
+    server: ServerHandle,
+}
+
+impl Agent {
+    fn start(card: Option<&'static str>, plays: Plays) -> Self {
+        Self::with_limits(card, plays, UpstreamLimits::default())
+    }
+
+    fn with_limits(card: Option<&'static str>, plays: Plays, limits: UpstreamLimits) -> Self {
+        let (seen_by, seen) = mpsc::unbounded_channel();
+        let played = Played {
+            card,
+            plays,
+            seen: seen_by,
+        };
+        let server = HttpServer::new(move || {
+            App::new()
+                .app_data(web::Data::new(played.clone()))
+                .default_service(web::to(play))
+        });
+        let server = server.workers(1).bind(("127.0.0.1", 0)).unwrap();
+        let url = format!("http://{}", server.addrs().first().unwrap())
+            .parse()
+            .unwrap();
+        let server = server.run();
+        let handle = server.handle();
+        actix_rt::spawn(server);
+        let credential = Some(Secret::new("of-the-node"));
+        let settings = UpstreamAgentSettings {
+            id: "played".into(),
+            url,
+            credential,
+            limits,
+        };
+        let egress = Egress::new(&load(None, &Environment::default()).unwrap());
+        let executor = Arc::new(UpstreamAgent::new(
+            settings,
+            Arc::new(egress),
+            Arc::new(SystemClock::new()),
+        ));
+        Self {
+            executor,
+            seen,
+            server: handle,
+        }
+    }
+
+    /// Runs a turn to its end.
+    async fn run(&self, turn: Turn) -> (Vec<TurnEvent>, Result<(), ExecutorFailure>) {
+        let (events, mut told) = TurnEvents::channel();
+        let result = Arc::clone(&self.executor).run(turn, events).await;
+        let mut all = Vec::new();
+        while let Some(event) = told.recv().await {
+            all.push(event);
+        }
+        (all, result)
+    }
+
+    /// The next request for a JSON-RPC method.
+    async fn next_call(&mut self) -> Seen {
+        loop {
+            let seen = self.seen.recv().await.unwrap();
+            if !seen.method().is_empty() {
+                return seen;
+            }
+        }
+    }
+}
+
+async fn play(request: HttpRequest, body: Bytes, played: web::Data<Played>) -> HttpResponse {
+    let headers = request.headers().iter();
+    let headers = headers
+        .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
+        .collect();
+    let seen = Seen {
+        path: request.path().to_owned(),
+        headers,
+        body: serde_json::from_slice(&body).unwrap_or_default(),
+    };
+    let method = seen.method().to_owned();
+    played.seen.send(seen).unwrap();
+    if request.path() == "/.well-known/agent-card.json" {
+        return played.card.map_or_else(
+            || HttpResponse::NotFound().finish(),
+            |card| HttpResponse::Ok().body(card),
+        );
+    }
+    match (&played.plays, method.as_str()) {
+        (_, "CancelTask") => {
+            json(r#""result":{"id":"theirs","status":{"state":"TASK_STATE_CANCELED"}}"#)
+        }
+        (Plays::Stream(results), _) => streaming(results, End::Clean),
+        (Plays::Breaks(results), _) => streaming(results, End::Broken),
+        (Plays::Hangs(results), _) => streaming(results, End::Never),
+        (Plays::Raw(text), _) => HttpResponse::Ok()
+            .content_type("text/event-stream")
+            .body(*text),
+        (Plays::Blocking(result), "SendMessage") => json(&format!(r#""result":{result}"#)),
+        (Plays::Blocking(_), _) => json(r#""error":{"code":-32004,"message":"no streaming"}"#),
+        (Plays::Error(code), _) => json(&format!(r#""error":{{"code":{code},"message":"no"}}"#)),
+        (Plays::Status(status), _) => HttpResponse::build((*status).try_into().unwrap()).finish(),
+    }
+}
+
+fn json(member: &str) -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type("application/json")
+        .body(format!(r#"{{"jsonrpc":"2.0","id":"1",{member}}}"#))
+}
+
+#[derive(Clone, Copy)]
+enum End {
+    Clean,
+    Broken,
+    Never,
+}
+
+fn streaming(results: &'static [&'static str], end: End) -> HttpResponse {
+    let events = results.iter().map(|result| {
+        let line = result.replace('\n', " ");
+        Ok::<_, actix_web::Error>(Bytes::from(format!(
+            ": alive\n\ndata: {{\"jsonrpc\":\"2.0\",\"id\":\"1\",\"result\":{line}}}\n\n"
+        )))
+    });
+    let events = stream::iter(events);
+    let mut response = HttpResponse::Ok();
+    response.content_type("text/event-stream; charset=utf-8");
+    match end {
+        End::Clean => response.streaming(events),
+        End::Never => response.streaming(events.chain(stream::pending())),
+        // What was said before is on its way only once the server had to wait.
+        End::Broken => response.streaming(events.chain(stream::once(async {
+            tokio::task::yield_now().await;
+            Err(actix_web::error::ErrorInternalServerError("breaks"))
+        }))),
+    }
+}
+
+fn turn(memory: Option<Json>) -> Turn {
+    let mut message = Message::from_agent("m-1".to_owned(), "summarise this");
+    message.role = Role::User;
+    message.task_id = Some("ours".to_owned());
+    message.context_id = Some(OUR_CONTEXT.to_owned());
+    Turn {
+        task_id: "ours".into(),
+        context_id: OUR_CONTEXT.into(),
+        message,
+        metadata: Some(serde_json::from_str(r#"{"k":10000000000000000000001}"#).unwrap()),
+        memory,
+        traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
+        canceled: CancellationToken::new(),
+    }
+}
+
+fn remembered() -> Json {
+    serde_json::from_str(r#"{"taskId":"theirs","contextId":"talk"}"#).unwrap()
+}
+
+fn status(state: TaskState) -> TurnEvent {
+    TurnEvent::Status {
+        state,
+        message: None,
+        metadata: None,
+    }
+}
+
+/// A turn against an agent with this card that plays this ends like this.
+async fn check(
+    card: Option<&'static str>,
+    plays: Plays,
+    told: usize,
+    end: Result<(), ExecutorFailure>,
+) {
+    let agent = Agent::start(card, plays);
+    let (all, result) = agent.run(turn(None)).await;
+    assert_eq!((all.len(), result), (told, end), "{all:?}");
+    agent.server.stop(false).await;
+}
+
+#[actix_rt::test]
+async fn a_stream_with_an_artifact_in_pieces() {
+    let mut agent = Agent::start(
+        Some(STREAMS),
+        Plays::Stream(&[SUBMITTED, PIECE, LAST_PIECE, DONE]),
+    );
+    let (told, result) = agent.run(turn(None)).await;
+    assert_eq!(result, Ok(()));
+    let [TurnEvent::Remember(memory), first, last, done] = told.as_slice() else {
+        unreachable!("told {told:?}")
+    };
+    assert_eq!(*memory, remembered());
+    let mut artifact = Artifact::new("a", "", vec![Part::text("one")]);
+    artifact.name = None;
+    assert_eq!(
+        *first,
+        TurnEvent::Artifact {
+            artifact,
+            append: false,
+            last_chunk: false,
+            metadata: None
+        }
+    );
+    let TurnEvent::Artifact {
+        artifact,
+        append: true,
+        last_chunk: true,
+        ..
+    } = last
+    else {
+        unreachable!("the last piece is {last:?}")
+    };
+    assert_eq!(artifact.extra.get("x-new").unwrap().text(), "[1.50]");
+    assert_eq!(*done, status(TaskState::Completed));
+
+    let seen = agent.next_call().await;
+    assert_eq!(
+        (seen.path.as_str(), seen.method()),
+        ("/rpc", "SendStreamingMessage")
+    );
+    assert_eq!(seen.header("a2a-version"), Some("1.0"));
+    assert_eq!(seen.header("authorization"), Some("Bearer of-the-node"));
+    assert_eq!(
+        seen.header("traceparent"),
+        turn(None).traceparent.as_deref()
+    );
+    let message = seen.body.pointer("/params/message").unwrap();
+    assert_eq!(message.get("taskId"), None);
+    assert_eq!(message.get("contextId"), Some(&Value::from(OUR_CONTEXT)));
+    assert_eq!(seen.body.pointer("/params/tenant"), Some(&Value::from("x")));
+    assert!(seen.body.pointer("/params/metadata/k").is_some());
+    agent.server.stop(false).await;
+}
+
+#[actix_rt::test]
+async fn a_second_turn_goes_on_with_the_agents_task() {
+    let mut agent = Agent::start(Some(STREAMS), Plays::Stream(&[SUBMITTED, ASKS]));
+    let (told, result) = agent.run(turn(None)).await;
+    assert_eq!(result, Ok(()));
+    let Some(TurnEvent::Remember(memory)) = told.first() else {
+        unreachable!("told {told:?}")
+    };
+    let asked = told.last().unwrap();
+    assert!(
+        matches!(
+            asked,
+            TurnEvent::Status {
+                state: TaskState::InputRequired,
+                message: Some(_),
+                ..
+            }
+        ),
+        "{asked:?}"
+    );
+    agent.next_call().await;
+
+    let (told, result) = agent.run(turn(Some(memory.clone()))).await;
+    assert_eq!((told.len(), result), (1, Ok(())), "{told:?}");
+    let message = agent
+        .next_call()
+        .await
+        .body
+        .pointer("/params/message")
+        .cloned()
+        .unwrap();
+    assert_eq!(message.get("taskId"), Some(&Value::from("theirs")));
+    assert_eq!(message.get("contextId"), Some(&Value::from("talk")));
+    agent.server.stop(false).await;
+}
+
+#[actix_rt::test]
+async fn an_agent_that_does_not_stream() {
+    const TASK: &str = r#"{"task":{"id":"theirs","contextId":"talk","status":{"state":"TASK_STATE_COMPLETED"},
+        "artifacts":[{"artifactId":"a","parts":[{"text":"one"}]}]}}"#;
+    const MESSAGE: &str =
+        r#"{"message":{"messageId":"m","role":"ROLE_AGENT","parts":[{"text":"hello"}]}}"#;
+    check(Some(DOES_NOT_STREAM), Plays::Blocking(TASK), 3, Ok(())).await;
+    check(Some(DOES_NOT_STREAM), Plays::Blocking(MESSAGE), 1, Ok(())).await;
+    // Its card promises more than it keeps, or there is no card.
+    check(Some(STREAMS), Plays::Blocking(TASK), 3, Ok(())).await;
+    check(None, Plays::Blocking(MESSAGE), 1, Ok(())).await;
+    check(
+        Some(DOES_NOT_STREAM),
+        Plays::Blocking(SUBMITTED),
+        1,
+        Err(ExecutorFailure::NotA2a),
+    )
+    .await;
+}
+
+#[actix_rt::test]
+async fn an_agent_without_a_card_is_tried_at_its_url() {
+    let mut agent = Agent::start(None, Plays::Stream(&[SUBMITTED, DONE]));
+    let (told, result) = agent.run(turn(None)).await;
+    assert_eq!((told.len(), result), (2, Ok(())));
+    assert_eq!(agent.next_call().await.path, "/");
+    assert_eq!(
+        UpstreamCard::of(Arc::clone(&agent.executor)).read().await,
+        None
+    );
+    agent.server.stop(false).await;
+}
+
+#[actix_rt::test]
+async fn agents_that_do_not_finish() {
+    check(
+        Some(STREAMS),
+        Plays::Breaks(&[SUBMITTED, PIECE]),
+        2,
+        Err(ExecutorFailure::Lost),
+    )
+    .await;
+    check(
+        Some(STREAMS),
+        Plays::Stream(&[SUBMITTED, PIECE]),
+        2,
+        Err(ExecutorFailure::Lost),
+    )
+    .await;
+    check(
+        Some(STREAMS),
+        Plays::Stream(&[]),
+        0,
+        Err(ExecutorFailure::Lost),
+    )
+    .await;
+    check(
+        Some(STREAMS),
+        Plays::Raw("data: {\"jsonrpc\":\"2.0\""),
+        0,
+        Err(ExecutorFailure::Lost),
+    )
+    .await;
+}
+
+#[actix_rt::test]
+async fn agents_that_talk_nonsense() {
+    const OTHERS: &str = r#"{"statusUpdate":{"taskId":"another","contextId":"talk","status":{"state":"TASK_STATE_COMPLETED"}}}"#;
+    check(
+        Some(STREAMS),
+        Plays::Raw("data: nonsense\n\n"),
+        0,
+        Err(ExecutorFailure::NotA2a),
+    )
+    .await;
+    check(
+        Some(STREAMS),
+        Plays::Stream(&["{}"]),
+        0,
+        Err(ExecutorFailure::NotA2a),
+    )
+    .await;
+    check(
+        Some(STREAMS),
+        Plays::Stream(&[SUBMITTED, OTHERS]),
+        1,
+        Err(ExecutorFailure::NotA2a),
+    )
+    .await;
+    check(
+        Some("[]"),
+        Plays::Stream(&[DONE]),
+        0,
+        Err(ExecutorFailure::NotA2a),
+    )
+    .await;
+    check(
+        Some(r#"{"name":"old","url":"http://a"}"#),
+        Plays::Stream(&[DONE]),
+        0,
+        Err(ExecutorFailure::NotA2a),
+    )
+    .await;
+}
+
+#[actix_rt::test]
+async fn agents_that_refuse() {
+    check(
+        Some(STREAMS),
+        Plays::Error(-32602),
+        0,
+        Err(ExecutorFailure::Refused(-32602)),
+    )
+    .await;
+    check(
+        Some(STREAMS),
+        Plays::Error(-32004),
+        0,
+        Err(ExecutorFailure::Refused(-32004)),
+    )
+    .await;
+    check(
+        Some(STREAMS),
+        Plays::Status(401),
+        0,
+        Err(ExecutorFailure::Refused(401)),
+    )
+    .await;
+    check(
+        Some(STREAMS),
+        Plays::Status(302),
+        0,
+        Err(ExecutorFailure::NotA2a),
+    )
+    .await;
+    check(
+        Some(STREAMS),
+        Plays::Status(503),
+        0,
+        Err(ExecutorFailure::Unreachable),
+    )
+    .await;
+}
+
+#[actix_rt::test]
+async fn an_event_beyond_the_limit_fails_the_turn() {
+    let limits = UpstreamLimits {
+        max_event_bytes: 300,
+        ..UpstreamLimits::default()
+    };
+    let long: &'static str = Box::leak(PIECE.replace("one", &"x".repeat(400)).into_boxed_str());
+    let results: &'static [&'static str] = Box::leak(Box::new([SUBMITTED, long]));
+    let agent = Agent::with_limits(Some(STREAMS), Plays::Stream(results), limits);
+    let (told, result) = agent.run(turn(None)).await;
+    assert_eq!((told.len(), result), (1, Err(ExecutorFailure::NotA2a)));
+    agent.server.stop(false).await;
+}
+
+#[actix_rt::test]
+async fn an_agent_that_falls_silent_is_told_to_stop() {
+    let limits = UpstreamLimits {
+        idle: Duration::from_millis(500),
+        ..UpstreamLimits::default()
+    };
+    let mut agent = Agent::with_limits(Some(STREAMS), Plays::Hangs(&[SUBMITTED, PIECE]), limits);
+    let (told, result) = agent.run(turn(None)).await;
+    assert_eq!((told.len(), result), (2, Err(ExecutorFailure::TooSlow)));
+    assert_eq!(agent.next_call().await.method(), "SendStreamingMessage");
+    let cancel = agent.next_call().await;
+    assert_eq!(
+        (cancel.method(), cancel.body.pointer("/params/id")),
+        ("CancelTask", Some(&Value::from("theirs")))
+    );
+    agent.server.stop(false).await;
+}
+
+#[actix_rt::test]
+async fn a_cancellation_reaches_the_agent() {
+    let mut agent = Agent::start(Some(STREAMS), Plays::Hangs(&[SUBMITTED, PIECE]));
+    let (events, mut told) = TurnEvents::channel();
+    let turn = turn(None);
+    let canceled = turn.canceled.clone();
+    let running = actix_rt::spawn(Arc::clone(&agent.executor).run(turn, events));
+    assert!(matches!(told.recv().await, Some(TurnEvent::Remember(_))));
+    canceled.cancel();
+    assert_eq!(running.await.unwrap(), Err(ExecutorFailure::Ended));
+    assert_eq!(agent.next_call().await.method(), "SendStreamingMessage");
+    let cancel = agent.next_call().await;
+    assert_eq!(
+        (cancel.method(), cancel.body.pointer("/params/id")),
+        ("CancelTask", Some(&Value::from("theirs")))
+    );
+    assert_eq!(
+        cancel.body.pointer("/params/tenant"),
+        Some(&Value::from("x"))
+    );
+    agent.server.stop(false).await;
+}
+
+#[actix_rt::test]
+async fn a_task_that_ended_otherwise_ends_the_turn() {
+    let mut agent = Agent::start(Some(STREAMS), Plays::Hangs(&[SUBMITTED, PIECE]));
+    let (events, told) = TurnEvents::channel();
+    drop(told);
+    let result = Arc::clone(&agent.executor).run(turn(None), events).await;
+    assert_eq!(result, Err(ExecutorFailure::Ended));
+    agent.next_call().await;
+    assert_eq!(agent.next_call().await.method(), "CancelTask");
+    agent.server.stop(false).await;
+}
+
+#[actix_rt::test]
+async fn an_agent_that_is_away() {
+    let agent = Agent::start(Some(STREAMS), Plays::Stream(&[DONE]));
+    agent.server.stop(false).await;
+    let (told, result) = agent.run(turn(None)).await;
+    assert_eq!(
+        (told, result),
+        (Vec::new(), Err(ExecutorFailure::Unreachable))
+    );
+}
+
+#[actix_rt::test]
+async fn the_card_is_read_once_for_many_turns() {
+    let mut agent = Agent::start(Some(STREAMS), Plays::Stream(&[DONE]));
+    for _ in 0..3 {
+        assert_eq!(agent.run(turn(None)).await.1, Ok(()));
+    }
+    let mut methods = Vec::new();
+    while let Ok(seen) = agent.seen.try_recv() {
+        methods.push(seen.method().to_owned());
+    }
+    let call = "SendStreamingMessage";
+    assert_eq!(methods, ["", call, call, call]);
+    let card = UpstreamCard::of(Arc::clone(&agent.executor))
+        .read()
+        .await
+        .unwrap();
+    assert_eq!(card.name, "played");
+    agent.server.stop(false).await;
+}

@@ -1,0 +1,395 @@
+//! A whole node: built in an order in which everything that a part needs is there before it, stopped in the reverse order.
+//!
+//! This is the only file that names concrete adapters and addresses of actors; everything else holds ports and recipients.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use actix::prelude::*;
+use actix_web::dev::{Server, ServerHandle};
+use actix_web::{App as WebApp, HttpServer, web};
+use archipel_kit::clock::{Clock, SystemClock};
+use archipel_kit::settings::Problems;
+use archipel_kit::telemetry::{Telemetry, TelemetryError};
+use archipel_protocol::ids::{Origin, OriginError};
+use archipel_protocol::names::Dialect;
+use tokio_util::sync::CancellationToken;
+
+use crate::audit::{Audit, Flush};
+use crate::bus::BusActor;
+use crate::config::NodeSettings;
+use crate::edge::{self, Edge, Gates};
+use crate::egress::Egress;
+use crate::federation::outbound::Outbound;
+use crate::federation::{Federation, FederationVerifier};
+use crate::metrics::{EdgeMetrics, TaskMetrics};
+use crate::registry::{AgentRegistry, SharedAgents};
+use crate::replay::ReplayGuard;
+use crate::store::{Retention, StoreError, TaskStore};
+use crate::supervise::{Health, WATCH_EVERY};
+use crate::tasks::actor::{TaskLimits, TaskPorts};
+use crate::tasks::hub::TaskHub;
+use crate::tasks::shard::{HubPorts, ShardTable};
+use crate::tasks::{Tasks, recovery};
+
+mod agents;
+mod bus;
+mod stores;
+
+use stores::Stores;
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// What the configuration asks for does not fit together.
+    #[error("the configuration has problems:\n{0}")]
+    Settings(Problems),
+    /// Logs, traces or metrics.
+    #[error("telemetry cannot be started")]
+    Telemetry(#[from] TelemetryError),
+    /// The address is taken, or is not ours.
+    #[error("cannot listen on {0} (choose another address with `listen` or ARCHIPEL_LISTEN)")]
+    Listen(SocketAddr, #[source] io::Error),
+    /// The data directory.
+    #[error(transparent)]
+    Open(#[from] crate::store::embedded::OpenError),
+    /// The store opened but does not work.
+    #[error("the store cannot be used")]
+    Store(#[from] StoreError),
+    /// The public origin is no origin.
+    #[error("public_origin is no origin")]
+    Origin(#[from] OriginError),
+    /// Signal handlers or sockets.
+    #[error("the server cannot be started")]
+    Server(#[source] io::Error),
+}
+
+/// A node that is built and listens.
+pub struct App {
+    server: Server,
+    address: SocketAddr,
+    origin: Origin,
+    parts: Arc<Parts>,
+}
+
+/// Everything that workers share.
+struct Parts {
+    settings: NodeSettings,
+    telemetry: Arc<Telemetry>,
+    clock: Arc<dyn Clock>,
+    stores: Stores,
+    table: Arc<ShardTable>,
+    agents: SharedAgents,
+    registry: Addr<AgentRegistry>,
+    federation: Arc<Federation>,
+    outbound: Arc<Outbound>,
+    replay: Addr<ReplayGuard>,
+    bus: Addr<BusActor>,
+    audit: Addr<Audit>,
+    health: Arc<Health>,
+    drain: CancellationToken,
+    task_metrics: TaskMetrics,
+    edge_metrics: EdgeMetrics,
+    origin: Arc<str>,
+}
+
+/// Ends a running node from elsewhere.
+#[derive(Clone)]
+pub struct AppHandle {
+    server: ServerHandle,
+    parts: Arc<Parts>,
+}
+
+impl App {
+    /// Builds a node: socket, stores, actors, then the workers. Must run inside an actix `System`.
+    ///
+    /// # Errors
+    /// Why the node cannot start.
+    pub async fn build(settings: NodeSettings) -> Result<Self, StartError> {
+        let telemetry = Arc::new(Telemetry::start(&settings.telemetry, "archipel")?);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        // The socket first: a node whose address is taken must not touch the data directory of the one that has it.
+        let listener = listen(settings.listen)?;
+        let address = listener
+            .local_addr()
+            .map_err(|error| StartError::Listen(settings.listen, error))?;
+        let origin = own_origin(&settings, address)?;
+        let stores = Stores::open(&settings)?;
+        recover(stores.tasks.as_ref(), clock.as_ref()).await?;
+        let parts = Arc::new(Parts::start(settings, telemetry, clock, stores, &origin)?);
+        parts.start_retention();
+        let server = serve(Arc::clone(&parts), listener)?;
+        Ok(Self {
+            server,
+            address,
+            origin,
+            parts,
+        })
+    }
+
+    /// Where the node listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How the node calls itself.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// Ends the node when it is told to.
+    pub fn handle(&self) -> AppHandle {
+        AppHandle {
+            server: self.server.handle(),
+            parts: Arc::clone(&self.parts),
+        }
+    }
+
+    /// Serves until the node is stopped; then everything that was acknowledged is kept, and the stores are closed.
+    ///
+    /// # Errors
+    /// When the server fails, or a part died that the node cannot do without.
+    pub async fn run(self) -> io::Result<()> {
+        let watched = watch_parts(self.handle());
+        let served = self.server.await;
+        watched.abort();
+        let dead = self.parts.health.dead();
+        let _gone = self.parts.audit.send(Flush).await;
+        self.parts.stores.close().await;
+        self.parts.telemetry.shutdown();
+        if !dead.is_empty() {
+            return Err(io::Error::other(format!(
+                "a part of the node died: {}",
+                dead.join(", ")
+            )));
+        }
+        served
+    }
+}
+
+impl AppHandle {
+    /// Stops the node: not ready from now on, streams end with a comment, requests may finish within the drain time.
+    pub async fn stop(&self) {
+        self.parts.health.stop();
+        self.parts.drain.cancel();
+        self.server.stop(true).await;
+    }
+}
+
+impl Parts {
+    fn start(
+        settings: NodeSettings,
+        telemetry: Arc<Telemetry>,
+        clock: Arc<dyn Clock>,
+        stores: Stores,
+        origin: &Origin,
+    ) -> Result<Self, StartError> {
+        let dialect = Dialect::from(settings.dialect);
+        let federation =
+            Federation::from_settings(origin, dialect, &settings.federation, &settings.peers);
+        let federation = Arc::new(federation.map_err(StartError::Settings)?);
+        for warning in federation.warnings() {
+            tracing::warn!(warning, "federation");
+        }
+        let egress = Arc::new(Egress::new(&settings.egress));
+        let replay = ReplayGuard::new(Arc::clone(&stores.claims), Arc::clone(&clock)).start();
+        let audit = Audit::new(Arc::clone(&stores.audit), Arc::clone(&clock)).start();
+        let bus = bus::start(&settings.bus, dialect, replay.clone().recipient(), &clock);
+        let hosted = agents::host(&settings, &egress, &clock);
+        let registry =
+            AgentRegistry::new(hosted.cards, origin.to_string(), Arc::clone(&clock)).start();
+        bus::announce(&settings.agents, &bus, clock.now_ms());
+        let limits = settings.federation.outbound_limits();
+        let outbound = Outbound::new(Arc::clone(&federation), egress, Arc::clone(&clock), limits);
+        let health = Arc::new(Health::default());
+        watch(&health, "replay", &replay);
+        watch(&health, "audit", &audit);
+        watch(&health, "bus", &bus);
+        watch(&health, "registry", &registry);
+        Ok(Self {
+            table: ShardTable::new(settings.worker_count()),
+            task_metrics: TaskMetrics::new(&telemetry.meter()),
+            edge_metrics: EdgeMetrics::new(&telemetry.meter()),
+            agents: hosted.table,
+            outbound: Arc::new(outbound),
+            drain: CancellationToken::new(),
+            origin: origin.as_str().into(),
+            settings,
+            telemetry,
+            clock,
+            stores,
+            registry,
+            federation,
+            replay,
+            bus,
+            audit,
+            health,
+        })
+    }
+
+    /// This worker's share: its hub, its verifier, and what its requests need.
+    fn edge(&self) -> Option<Edge> {
+        let settings = &self.settings;
+        let ports = TaskPorts {
+            store: Arc::clone(&self.stores.tasks),
+            clock: Arc::clone(&self.clock),
+            limits: TaskLimits {
+                turn: settings.limits.turn_time,
+                size: settings.limits.task_size.bytes(),
+            },
+            metrics: self.task_metrics.clone(),
+        };
+        let bound = settings.limits.live_tasks.div_ceil(settings.worker_count());
+        let (shard, local) = self.table.enter(|shard| {
+            let hub = TaskHub::new(shard, ports, bound).start();
+            HubPorts {
+                open: hub.clone().recipient(),
+                ask: hub.recipient(),
+            }
+        })?;
+        let claims = self.replay.clone().recipient();
+        let verifier = FederationVerifier::new(
+            Arc::clone(&self.federation),
+            claims,
+            Arc::clone(&self.clock),
+        )
+        .start();
+        Some(Edge {
+            limits: settings.limits.clone(),
+            gates: Gates {
+                open: settings.a2a_enabled,
+                internal_token: settings.internal_token.clone(),
+                gateway_secret: settings.gateway_secret.clone(),
+                gateway_enforced: settings.gateway_enforced,
+                federation: settings.federation.enabled,
+                trusted_proxies: settings.trusted_proxies.clone(),
+                dialect: settings.dialect.into(),
+            },
+            tasks: Tasks::new(shard, local, Arc::clone(&self.table)),
+            agents: Arc::clone(&self.agents),
+            cards: self.registry.clone().recipient(),
+            verifier: verifier.recipient(),
+            outbound: Arc::clone(&self.outbound),
+            bus: self.bus.clone().recipient(),
+            audit: self.audit.clone().recipient(),
+            health: Arc::clone(&self.health),
+            drain: self.drain.clone(),
+            metrics: self.edge_metrics.clone(),
+            telemetry: Arc::clone(&self.telemetry),
+            origin: Arc::clone(&self.origin),
+        })
+    }
+
+    /// Forgets old tasks, bite by bite, for as long as the node runs.
+    fn start_retention(&self) {
+        let (store, clock) = (Arc::clone(&self.stores.tasks), Arc::clone(&self.clock));
+        let (retention, every) = (self.stores.retention, self.settings.retention.sweep_every);
+        let stopped = self.drain.clone();
+        actix_rt::spawn(async move {
+            while stopped
+                .run_until_cancelled(actix_rt::time::sleep(every))
+                .await
+                .is_some()
+            {
+                purge(store.as_ref(), clock.as_ref(), retention).await;
+            }
+        });
+    }
+}
+
+/// Ends tasks whose agent was at work when the node last stopped. A store that cannot be written is no reason not to serve
+/// what can be read.
+async fn recover(store: &dyn TaskStore, clock: &dyn Clock) -> Result<(), StoreError> {
+    match recovery::fail_interrupted_turns(store, clock).await {
+        Ok(0) => Ok(()),
+        Ok(tasks) => {
+            tracing::warn!(
+                tasks,
+                "tasks failed whose agent was at work when the node last stopped"
+            );
+            Ok(())
+        }
+        Err(error @ (StoreError::Full | StoreError::ReadOnly)) => {
+            tracing::error!(%error, "tasks of the last run stay unfinished until the node starts with room to write");
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn purge(store: &dyn TaskStore, clock: &dyn Clock, retention: Retention) {
+    const BITE: usize = 500;
+    loop {
+        match store.purge(retention, clock.now_ms(), BITE).await {
+            Ok(forgotten) if forgotten >= BITE as u64 => {}
+            Ok(_) => return,
+            Err(error) => return tracing::warn!(%error, "old tasks could not be forgotten"),
+        }
+    }
+}
+
+fn serve(parts: Arc<Parts>, listener: TcpListener) -> Result<Server, StartError> {
+    let limits = parts.settings.limits.clone();
+    let workers = parts.settings.worker_count();
+    let server = HttpServer::new(move || {
+        let app = WebApp::new().configure(edge::routes);
+        match parts.edge() {
+            Some(edge) => app.app_data(web::Data::new(edge)),
+            None => {
+                // Without its data a worker answers 500 to everything, so this is loud; it takes more workers than shares.
+                tracing::error!("a worker found no share of the tasks");
+                app
+            }
+        }
+    })
+    .workers(workers)
+    .max_connections(limits.connections)
+    .client_request_timeout(limits.head_time)
+    .h1_allow_half_closed(false)
+    .tcp_nodelay(true)
+    .disable_signals()
+    .shutdown_timeout(limits.drain_time.as_secs())
+    .listen(listener)
+    .map_err(StartError::Server)?;
+    Ok(server.run())
+}
+
+fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    let refused = |error| StartError::Listen(address, error);
+    let listener = TcpListener::bind(address).map_err(refused)?;
+    listener.set_nonblocking(true).map_err(refused)?;
+    Ok(listener)
+}
+
+fn own_origin(settings: &NodeSettings, address: SocketAddr) -> Result<Origin, OriginError> {
+    match &settings.public_origin {
+        Some(origin) => Origin::parse(origin.as_str()),
+        None => Origin::parse(&format!("http://{address}")),
+    }
+}
+
+fn watch<A>(health: &Health, name: &'static str, actor: &Addr<A>)
+where
+    A: Actor<Context = Context<A>>,
+{
+    let actor = actor.clone();
+    health.watch(name, move || actor.connected());
+}
+
+/// Stops the node when a part of it has died.
+fn watch_parts(handle: AppHandle) -> actix_rt::task::JoinHandle<()> {
+    actix_rt::spawn(async move {
+        loop {
+            actix_rt::time::sleep(WATCH_EVERY).await;
+            let dead = handle.parts.health.dead();
+            if !dead.is_empty() {
+                tracing::error!(
+                    parts = dead.join(", "),
+                    "a part of the node died; the node stops"
+                );
+                return handle.stop().await;
+            }
+        }
+    })
+}

@@ -1,0 +1,123 @@
+//! The agents that the configuration names, and the bus that tells of them.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use archipel_kit::clock::Clock;
+use archipel_protocol::a2a::AgentCard;
+use serde_json::json;
+
+use crate::agents::echo::Echo;
+use crate::agents::reader::TextReader;
+use crate::agents::upstream::{UpstreamAgent, UpstreamAgentSettings, UpstreamCard, UpstreamLimits};
+use crate::config::{AgentKind, AgentSettings, NodeSettings};
+use crate::egress::Egress;
+use crate::registry::{AgentTable, CardSource, HostedAgent, SharedAgents, own_card};
+use crate::tasks::executor::AgentExecutor;
+
+/// The agents as requests find them, and their cards.
+pub(super) struct Hosted {
+    pub(super) table: SharedAgents,
+    pub(super) cards: Vec<(Arc<str>, CardSource)>,
+}
+
+/// Makes the agents.
+pub(super) fn host(
+    settings: &NodeSettings,
+    egress: &Arc<Egress>,
+    clock: &Arc<dyn Clock>,
+) -> Hosted {
+    let mut agents = Vec::new();
+    let mut cards = Vec::new();
+    for agent in &settings.agents {
+        let id: Arc<str> = agent.id.as_str().into();
+        let (executor, card) = make(agent, settings, egress, clock);
+        agents.push(Arc::new(HostedAgent {
+            id: Arc::clone(&id),
+            visibility: agent.visibility,
+            executor,
+        }));
+        cards.push((id, card));
+    }
+    let default = settings
+        .agents
+        .iter()
+        .find(|agent| agent.default)
+        .or(settings.agents.first());
+    let table = AgentTable::new(agents, default.map(|agent| agent.id.as_str()));
+    Hosted {
+        table: Arc::new(ArcSwap::from_pointee(table)),
+        cards,
+    }
+}
+
+fn make(
+    agent: &AgentSettings,
+    settings: &NodeSettings,
+    egress: &Arc<Egress>,
+    clock: &Arc<dyn Clock>,
+) -> (Arc<dyn AgentExecutor>, CardSource) {
+    match (agent.kind, &agent.url) {
+        (AgentKind::A2a, Some(url)) => {
+            let upstream = UpstreamAgentSettings {
+                id: agent.id.as_str().into(),
+                url: url.clone(),
+                credential: agent.bearer.clone(),
+                limits: UpstreamLimits {
+                    turn: settings.limits.turn_time,
+                    ..UpstreamLimits::default()
+                },
+            };
+            let executor = Arc::new(UpstreamAgent::new(
+                upstream,
+                Arc::clone(egress),
+                Arc::clone(clock),
+            ));
+            (
+                executor.clone(),
+                CardSource::Upstream(UpstreamCard::of(executor)),
+            )
+        }
+        (AgentKind::Text, _) => (
+            Arc::new(TextReader),
+            CardSource::Own(Box::new(text_card(agent))),
+        ),
+        // An `a2a` agent without URL does not pass the configuration check.
+        (AgentKind::Echo | AgentKind::A2a, _) => {
+            (Arc::new(Echo), CardSource::Own(Box::new(echo_card(agent))))
+        }
+    }
+}
+
+fn echo_card(agent: &AgentSettings) -> AgentCard {
+    let skill = json!({
+        "id": "echo",
+        "name": "Echo",
+        "description": "Says back the text it was sent.",
+        "tags": ["echo", "test"],
+        "examples": ["hello"],
+    });
+    own_card(
+        agent,
+        "Says back what it was told.",
+        &["text/plain"],
+        &skill,
+    )
+}
+
+fn text_card(agent: &AgentSettings) -> AgentCard {
+    let skill = json!({
+        "id": "read-text",
+        "name": "Read a text",
+        "description": "Statistics, key terms and an extractive summary of a text, streamed one artifact after another.",
+        "tags": ["text", "statistics", "summary"],
+        "examples": ["Paste an article of some paragraphs."],
+    });
+    let output = ["text/plain", "application/json"];
+    own_card(
+        agent,
+        "Reads a text: statistics, key terms, summary. Needs no model.",
+        &output,
+        &skill,
+    )
+}

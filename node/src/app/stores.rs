@@ -1,0 +1,78 @@
+//! Which adapter keeps tasks, claims and the audit chain.
+
+use std::sync::Arc;
+
+use crate::config::{Durability, NodeSettings, StoreKind};
+use crate::store::embedded::{self, EmbeddedSettings, EmbeddedStore, OpenError};
+use crate::store::memory::MemoryStore;
+use crate::store::{AuditStore, ClaimStore, Retention, TaskStore};
+
+/// The ports, and what has to be closed.
+pub(super) struct Stores {
+    pub(super) tasks: Arc<dyn TaskStore>,
+    pub(super) claims: Arc<dyn ClaimStore>,
+    pub(super) audit: Arc<dyn AuditStore>,
+    pub(super) retention: Retention,
+    embedded: Option<Arc<EmbeddedStore>>,
+}
+
+impl Stores {
+    /// Opens what the settings ask for.
+    pub(super) fn open(settings: &NodeSettings) -> Result<Self, OpenError> {
+        let keep_for_ms =
+            u64::try_from(settings.retention.keep_for.as_millis()).unwrap_or(u64::MAX);
+        match settings.store {
+            StoreKind::Memory => {
+                let keep_count = settings.retention.keep_count_in_memory;
+                let store = Arc::new(MemoryStore::new(
+                    usize::try_from(keep_count).unwrap_or(usize::MAX),
+                ));
+                let retention = Retention {
+                    keep_for_ms,
+                    keep_count,
+                };
+                Ok(Self {
+                    tasks: store.clone(),
+                    claims: store.clone(),
+                    audit: store,
+                    retention,
+                    embedded: None,
+                })
+            }
+            StoreKind::Embedded => {
+                let store = Arc::new(EmbeddedStore::open(&EmbeddedSettings {
+                    directory: settings.data_dir.clone(),
+                    durability: settings.durability.into(),
+                    max_bytes: settings.max_store_size.map(|size| size.bytes() as u64),
+                })?);
+                let retention = Retention {
+                    keep_for_ms,
+                    keep_count: settings.retention.keep_count,
+                };
+                Ok(Self {
+                    tasks: store.clone(),
+                    claims: store.clone(),
+                    audit: store.clone(),
+                    retention,
+                    embedded: Some(store),
+                })
+            }
+        }
+    }
+
+    /// Finishes what was taken and lets go of the files.
+    pub(super) async fn close(&self) {
+        if let Some(embedded) = &self.embedded {
+            embedded.close().await;
+        }
+    }
+}
+
+impl From<Durability> for embedded::Durability {
+    fn from(durability: Durability) -> Self {
+        match durability {
+            Durability::Process => Self::Process,
+            Durability::Full => Self::Full,
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! The adapter without a broker: what is published comes back, in order, to this process only.
+
+use std::sync::Arc;
+
+use futures_util::stream::{self, StreamExt};
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+
+use super::{BusAdapter, BusError, BusMessage, Received};
+
+/// Messages on their way back.
+const QUEUE: usize = 4096;
+
+#[derive(Debug)]
+struct InProcess {
+    messages: mpsc::Sender<BusMessage>,
+}
+
+/// An adapter and what it receives.
+pub fn connect() -> (Arc<dyn BusAdapter>, Received) {
+    let (messages, mut queue) = mpsc::channel(QUEUE);
+    let received = stream::poll_fn(move |context| queue.poll_recv(context)).boxed();
+    (Arc::new(InProcess { messages }), received)
+}
+
+impl BusAdapter for InProcess {
+    fn publish(&self, message: BusMessage) -> Result<(), BusError> {
+        self.messages
+            .try_send(message)
+            .map_err(|error| match error {
+                TrySendError::Full(_) => BusError::Full,
+                TrySendError::Closed(_) => BusError::Unavailable,
+            })
+    }
+}

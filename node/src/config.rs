@@ -1,0 +1,259 @@
+//! What an operator says about a node: `archipel.toml` and the environment.
+//!
+//! One declaration gives the types, the defaults, the bounds, the environment names and `archipel.example.toml`. Rules that
+//! concern more than one key stand in `check`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use archipel_kit::settings;
+use archipel_kit::settings::{ByteSize, Scalar, Secret};
+use archipel_kit::telemetry::TelemetrySettings;
+use archipel_protocol::names::Dialect;
+use ipnet::IpNet;
+use url::Url;
+
+use crate::egress::EgressSettings;
+use crate::federation::settings::{FederationSettings, PeerSettings};
+
+mod check;
+
+settings! {
+    /// An Archipel node. Every key may be left out, but without `internal_token` and without peers nobody gets in.
+    pub struct NodeSettings, check = check::node {
+        /// Address to listen on; port 0 takes any free one.
+        pub listen: SocketAddr = "127.0.0.1:7400", env ["ARCHIPEL_LISTEN"];
+        /// How others reach this node: scheme, host and port. It is what cards name, what tokens for us must be meant for
+        /// and what ours are signed as. Unset: `http://` and the listening address.
+        pub public_origin: Option<Url>, env ["AUTH_URL"], example "https://node.example.org";
+        /// Where everything that must survive is kept. Made if it is missing; one process at a time.
+        pub data_dir: PathBuf = "data", env ["ARCHIPEL_DATA_DIR"];
+        /// Where tasks, claims and the audit chain are kept.
+        pub store: StoreKind = "embedded", env ["ARCHIPEL_STORE"];
+        /// What an acknowledged change survives.
+        pub durability: Durability = "process", env ["ARCHIPEL_DURABILITY"];
+        /// How large the file in the data directory may grow; beyond it the node answers 503 to what it would have to
+        /// keep. Unset: as large as the disk.
+        pub max_store_size: Option<ByteSize>, in "1MiB"..="64TiB", example "50GiB";
+        /// Worker threads; 0 takes one for each processor.
+        pub workers: usize = 0, in 0..=256, env ["ARCHIPEL_WORKERS"];
+        /// Which spelling of header names, issuers and channels this node emits. Both are understood.
+        pub dialect: DialectName = "hive", env ["ARCHIPEL_DIALECT"];
+        /// Bearer token of the operator and of our own programs. Unset: nobody gets in that way.
+        pub internal_token: Option<Secret>, in 32..=512, env ["HIVE_INTERNAL_TOKEN", "PILOX_INTERNAL_TOKEN"];
+        /// Secret that a gateway in front of this node presents.
+        pub gateway_secret: Option<Secret>, in 32..=512, env ["MESH_GATEWAY_INBOUND_SECRET"];
+        /// Whether calls must come through the gateway, that is, carry its secret. A wrong secret is refused always.
+        pub gateway_enforced: bool = false, env ["MESH_GATEWAY_JSONRPC_ENFORCE"];
+        /// Proxies whose `X-Forwarded-For` is believed.
+        pub trusted_proxies: Vec<IpNet> = [], in 0..=64, env ["ARCHIPEL_TRUSTED_PROXIES"];
+        /// Whether calls to agents are served at all.
+        pub a2a_enabled: bool = true, env ["A2A_ENABLED"];
+        /// Bounds of what is taken in, given out and waited for.
+        pub limits: LimitSettings;
+        /// How long tasks are kept.
+        pub retention: RetentionSettings;
+        /// The bus: events inside this site.
+        pub bus: BusSettings;
+        /// How this node and its peers recognise each other.
+        pub federation: FederationSettings;
+        /// How the node reaches others.
+        pub egress: EgressSettings;
+        /// Logs, traces and metrics.
+        pub telemetry: TelemetrySettings;
+        /// Agents of this node.
+        pub agents: Vec<AgentSettings>;
+        /// Nodes that we trust.
+        pub peers: Vec<PeerSettings>;
+    }
+}
+
+settings! {
+    /// Bounds of what is taken in, given out and waited for.
+    pub struct LimitSettings {
+        /// Largest body of a request.
+        pub body: ByteSize = "1MiB", in "4KiB"..="16MiB", env ["A2A_JSONRPC_MAX_BODY_BYTES"];
+        /// Longest path and query of a request, in bytes.
+        pub url: usize = 2048, in 64..=16384;
+        /// How long a body may take to arrive.
+        pub body_time: Duration = "10s", in "100ms"..="10m";
+        /// How long the head of a request may take to arrive. The clock behind it ticks twice a second.
+        pub head_time: Duration = "5s", in "1s"..="2m";
+        /// Connections that are open at once, for each worker.
+        pub connections: usize = 10000, in 1..=1000000;
+        /// Tasks that are being worked on or watched at once; more are refused with 503.
+        pub live_tasks: usize = 20000, in 1..=1000000;
+        /// How much an agent may make in one task, in bytes of JSON.
+        pub task_size: ByteSize = "8MiB", in "4KiB"..="256MiB";
+        /// How long one turn of an agent may take.
+        pub turn_time: Duration = "10m", in "1s"..="7d";
+        /// How often a stream that has nothing to say shows that it lives.
+        pub keep_alive: Duration = "15s", in "1s"..="5m";
+        /// How long requests may go on after SIGTERM.
+        pub drain_time: Duration = "10s", in "0s"..="10m";
+    }
+}
+
+settings! {
+    /// How long tasks that have ended are kept. A task beyond either bound is forgotten.
+    pub struct RetentionSettings {
+        /// By age. 0s: for ever, while the number allows it.
+        pub keep_for: KeepFor = "7d", in "0s"..="3650d", env ["A2A_TASK_TTL_SECONDS"];
+        /// By number, in the embedded store.
+        pub keep_count: u64 = 1000000, in 100..=100000000;
+        /// By number, with `store = "memory"`.
+        pub keep_count_in_memory: u64 = 10000, in 100..=10000000;
+        /// How often old tasks are looked for.
+        pub sweep_every: Duration = "10s", in "1s"..="1h";
+    }
+}
+
+settings! {
+    /// The bus: events inside this site.
+    pub struct BusSettings {
+        /// Signs and checks bus messages. Unset: messages are neither signed nor checked.
+        pub secret: Option<Secret>, in 32..=1024, env ["MESH_BUS_HMAC_SECRET"];
+        /// A further secret that is still taken, while it is being replaced.
+        pub previous_secret: Option<Secret>, in 32..=1024;
+        /// How old, or how far in the future, a message may be.
+        pub freshness: Duration = "5m", in "1s"..="1d";
+    }
+}
+
+settings! {
+    /// An agent of this node. The first is the default agent, unless another one says so.
+    pub struct AgentSettings {
+        /// Its name in our URLs (`/agents/ID`): lower-case letters, digits, `.`, `_` and `-`.
+        pub id: String, in 1..=64, example "text";
+        /// What it is.
+        pub kind: AgentKind, example "text";
+        /// Whether it answers at the paths that name no agent.
+        pub default: bool = false;
+        /// Name on its card. Unset: its id.
+        pub name: Option<String>, in 1..=128;
+        /// Description on its card.
+        pub description: Option<String>, in 1..=2048;
+        /// Who sees its card, and whether peers may call it.
+        pub visibility: Visibility = "public";
+        /// JSON-RPC endpoint of an `a2a` agent.
+        pub url: Option<Url>, example "http://127.0.0.1:9100/";
+        /// Bearer token that an `a2a` agent expects.
+        pub bearer: Option<Secret>, in 1..=4096;
+    }
+}
+
+settings! {
+    /// What an agent is.
+    pub enum AgentKind {
+        /// Says back what it was told.
+        Echo = "echo",
+        /// Statistics, key terms and an extractive summary of a text; needs no model.
+        Text = "text",
+        /// An agent that speaks A2A 1.0, by its URL.
+        A2a = "a2a",
+    }
+}
+
+settings! {
+    /// Who may see an agent. Calling it always needs a right.
+    pub enum Visibility {
+        /// Its card is for everybody; the operator and peers may call it.
+        Public = "public",
+        /// Its card is for the operator and peers, who may call it.
+        Peers = "peers",
+        /// The operator only.
+        Private = "private",
+    }
+}
+
+settings! {
+    /// Where things are kept.
+    pub enum StoreKind {
+        /// One file in the data directory; survives `kill -9`.
+        Embedded = "embedded",
+        /// The process; everything is gone when it ends.
+        Memory = "memory",
+    }
+}
+
+settings! {
+    /// What an acknowledged change survives.
+    pub enum Durability {
+        /// The end of the process, however sudden.
+        Process = "process",
+        /// A power cut too; every group of changes waits for the disk.
+        Full = "full",
+    }
+}
+
+settings! {
+    /// Which spelling is emitted.
+    pub enum DialectName {
+        /// As the documents of Hive have it.
+        Hive = "hive",
+        /// As the code of Pilox has it.
+        Pilox = "pilox",
+    }
+}
+
+/// How long something is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeepFor(Duration);
+
+impl KeepFor {
+    /// In milliseconds; 0 was written for "for ever", which is longer than any number.
+    pub fn as_millis(self) -> u128 {
+        match self.0 {
+            Duration::ZERO => u128::MAX,
+            time => time.as_millis(),
+        }
+    }
+}
+
+impl Scalar for KeepFor {
+    const EXPECTED: &'static str = Duration::EXPECTED;
+    const SAMPLE: &'static str = Duration::SAMPLE;
+
+    fn from_text(text: &str) -> Option<Self> {
+        Duration::from_text(text).map(Self)
+    }
+
+    fn from_variable(text: &str, name: &str) -> Option<Self> {
+        Duration::from_variable(text, name).map(Self)
+    }
+
+    fn measure(&self) -> i128 {
+        self.0.measure()
+    }
+}
+
+impl From<DialectName> for Dialect {
+    fn from(name: DialectName) -> Self {
+        match name {
+            DialectName::Hive => Self::Hive,
+            DialectName::Pilox => Self::Pilox,
+        }
+    }
+}
+
+impl NodeSettings {
+    /// What works but is hardly meant so: weak secrets, keys that federation lacks.
+    pub fn warnings(&self) -> Vec<String> {
+        check::warnings(self)
+    }
+
+    /// How many workers there will be.
+    pub fn worker_count(&self) -> usize {
+        match self.workers {
+            0 => std::thread::available_parallelism()
+                .map_or(1, usize::from)
+                .min(256),
+            chosen => chosen,
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests;

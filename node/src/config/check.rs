@@ -1,0 +1,115 @@
+//! Rules of the configuration that concern more than one key; all problems are told at once.
+
+use std::collections::BTreeSet;
+
+use archipel_kit::settings::{Problems, Secret};
+use archipel_protocol::ids::Origin;
+
+use crate::config::{AgentKind, NodeSettings};
+use crate::federation::Federation;
+
+/// Checks a whole configuration.
+pub(super) fn node(settings: &NodeSettings, problems: &mut Problems) {
+    secrets(settings, problems);
+    agents(settings, problems);
+    origin_and_federation(settings, problems);
+    if settings.gateway_enforced && settings.gateway_secret.is_none() {
+        problems.add(
+            "gateway_enforced",
+            "needs gateway_secret: without a secret there is nothing to check",
+        );
+    }
+}
+
+/// What an operator should be told although the configuration can be used.
+pub(super) fn warnings(settings: &NodeSettings) -> Vec<String> {
+    origin(settings)
+        .ok()
+        .and_then(|origin| federation(settings, &origin).ok())
+        .map(|federation| federation.warnings().to_vec())
+        .unwrap_or_default()
+}
+
+fn origin_and_federation(settings: &NodeSettings, problems: &mut Problems) {
+    let origin = match origin(settings) {
+        Ok(origin) => origin,
+        Err(what) => return problems.add("public_origin", what),
+    };
+    let built = federation(settings, &origin);
+    for problem in built.err().iter().flat_map(Problems::iter) {
+        problems.add(&problem.at, problem.what.clone());
+    }
+}
+
+fn origin(settings: &NodeSettings) -> Result<Origin, String> {
+    let parsed = match &settings.public_origin {
+        Some(origin) => Origin::parse(origin.as_str()),
+        None if settings.listen.ip().is_unspecified() => {
+            return Err("is needed when the node listens on every address".to_owned());
+        }
+        None => Origin::parse(&format!("http://{}", settings.listen)),
+    };
+    parsed.map_err(|error| error.to_string())
+}
+
+fn federation(settings: &NodeSettings, origin: &Origin) -> Result<Federation, Problems> {
+    Federation::from_settings(
+        origin,
+        settings.dialect.into(),
+        &settings.federation,
+        &settings.peers,
+    )
+}
+
+fn secrets(settings: &NodeSettings, problems: &mut Problems) {
+    let all = [
+        ("internal_token", &settings.internal_token),
+        ("gateway_secret", &settings.gateway_secret),
+        ("bus.secret", &settings.bus.secret),
+    ];
+    for (key, secret) in all {
+        if secret.as_ref().is_some_and(Secret::is_weak) {
+            problems.add(
+                key,
+                "is too easy to guess: at least 32 characters, more than 4 of them different",
+            );
+        }
+    }
+}
+
+fn agents(settings: &NodeSettings, problems: &mut Problems) {
+    let mut seen = BTreeSet::new();
+    for (index, agent) in settings.agents.iter().enumerate() {
+        let at = |key: &str| format!("agents[{index}].{key}");
+        if !is_path_word(&agent.id) {
+            problems.add(&at("id"), "may hold lower-case letters, digits, `.`, `_` and `-`, and begins with a letter or digit");
+        }
+        if !seen.insert(agent.id.as_str()) {
+            problems.add(&at("id"), format!("is used twice: {}", agent.id));
+        }
+        match (agent.kind, &agent.url) {
+            (AgentKind::A2a, None) => {
+                problems.add(&at("url"), "is needed for an agent of kind a2a")
+            }
+            (AgentKind::Echo | AgentKind::Text, Some(_)) => {
+                problems.add(&at("url"), "is only for an agent of kind a2a")
+            }
+            (AgentKind::A2a, Some(url)) if !matches!(url.scheme(), "http" | "https") => {
+                problems.add(&at("url"), "must be http or https");
+            }
+            _ => {}
+        }
+    }
+    if settings.agents.iter().filter(|agent| agent.default).count() > 1 {
+        problems.add("agents", "only one can be the default");
+    }
+}
+
+/// Whether a word can stand in a path of ours as it is.
+fn is_path_word(word: &str) -> bool {
+    let first = word.bytes().next();
+    first.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+        && word.bytes().all(|byte| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte)
+        })
+}

@@ -1,0 +1,242 @@
+//! What a request passes, in order. This page is the only place where the order stands.
+//!
+//! Children, in that order: `limits` (bounds), `auth` (who calls), `rpc` (an operation of an agent of ours) with `sse` (its
+//! stream), `peer` (an agent of a peer), `card`, `operator` (health, metrics, the bus from outside).
+
+use std::sync::Arc;
+
+use actix::Recipient;
+use actix_web::{HttpRequest, HttpResponse, Resource, Route, web};
+use archipel_kit::settings::Secret;
+use archipel_kit::telemetry::Telemetry;
+use archipel_protocol::jsonrpc::{Id, Request};
+use archipel_protocol::names::Dialect;
+use ipnet::IpNet;
+use tokio_util::sync::CancellationToken;
+
+use crate::audit::Record;
+use crate::bus::Deliver;
+use crate::config::LimitSettings;
+use crate::error::Failure;
+use crate::federation::VerifyPeer;
+use crate::federation::outbound::Outbound;
+use crate::metrics::EdgeMetrics;
+use crate::registry::{HostedAgent, ReadCard, SharedAgents};
+use crate::supervise::Health;
+use crate::tasks::Tasks;
+
+pub mod auth;
+mod card;
+mod limits;
+mod operator;
+mod peer;
+mod rpc;
+mod sse;
+
+/// Where a card is, below its agent (RFC 8615).
+const CARD: &str = "/.well-known/agent-card.json";
+
+/// What every request may need; one for each worker.
+pub struct Edge {
+    /// Bounds.
+    pub limits: LimitSettings,
+    /// What callers must present.
+    pub gates: Gates,
+    /// This worker's way to the tasks.
+    pub tasks: Tasks,
+    /// The agents of this node.
+    pub agents: SharedAgents,
+    /// What their cards say.
+    pub cards: Recipient<ReadCard>,
+    /// This worker's verifier of federation tokens.
+    pub verifier: Recipient<VerifyPeer>,
+    /// The way to peers.
+    pub outbound: Arc<Outbound>,
+    /// Messages for the bus that come from outside.
+    pub bus: Recipient<Deliver>,
+    /// Records of decisions.
+    pub audit: Recipient<Record>,
+    /// Whether the node can do its work.
+    pub health: Arc<Health>,
+    /// Fires when streams are to end, because the node stops.
+    pub drain: CancellationToken,
+    /// What is counted.
+    pub metrics: EdgeMetrics,
+    /// All metrics.
+    pub telemetry: Arc<Telemetry>,
+    /// How others reach this node.
+    pub origin: Arc<str>,
+}
+
+/// What callers must present.
+#[derive(Debug, Clone)]
+pub struct Gates {
+    /// Whether calls are served at all.
+    pub open: bool,
+    /// The operator's bearer token.
+    pub internal_token: Option<Secret>,
+    /// The gateway's secret.
+    pub gateway_secret: Option<Secret>,
+    /// Whether calls must come through the gateway.
+    pub gateway_enforced: bool,
+    /// Whether peers may call.
+    pub federation: bool,
+    /// Proxies that are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Which header wins when both spellings are there.
+    pub dialect: Dialect,
+}
+
+/// Which agent a path names.
+enum Target {
+    Named(String),
+    Default,
+}
+
+/// A call to an agent of this node: every gate, in order, and why it stands where it stands.
+async fn call_agent(
+    request: &HttpRequest,
+    payload: web::Payload,
+    edge: &Edge,
+    target: &Target,
+) -> Result<HttpResponse, Failure> {
+    // A node that is closed answers nobody, so nobody costs it anything.
+    auth::check_open(edge)?;
+    // Bounds that are read off the head cost nanoseconds; hostile sizes end here, before any secret is compared.
+    limits::check_head(request, &edge.limits)?;
+    // What did not come through the gateway, where that is required, need not be identified.
+    auth::check_gateway(request, edge)?;
+    // Who calls. Before the body is read: a stranger cannot make us wait for a megabyte.
+    let caller = auth::identify(request, edge).await?;
+    // Which agent. After identity, so that strangers cannot list agents; an agent that the caller may not see is missing.
+    let agent = find_agent(request, edge, target, &caller)?;
+    // The body, bounded in size and time.
+    let body = limits::read_body(request, payload, &edge.limits).await?;
+    // JSON-RPC envelope: bounded depth, strict members; parameters stay raw.
+    let call = Request::decode(&body)?;
+    // The version decides what method and parameters mean, so it is checked before them.
+    rpc::check_version(request, &call)?;
+    // The operation. Whose task it is is decided by the task itself, for every operation alike.
+    rpc::run(request, edge, &caller, &agent, &call).await
+}
+
+/// A call to an agent of a peer: the same gates, then federation instead of an operation.
+async fn call_peer(
+    request: &HttpRequest,
+    payload: web::Payload,
+    edge: &Edge,
+    path: peer::PeerPath,
+) -> Result<HttpResponse, Failure> {
+    auth::check_open(edge)?;
+    limits::check_head(request, &edge.limits)?;
+    auth::check_gateway(request, edge)?;
+    let caller = auth::identify(request, edge).await?;
+    // Peers do not reach other peers through us: whom they may call is between them.
+    auth::require_operator(request, edge, &caller)?;
+    let body = limits::read_body(request, payload, &edge.limits).await?;
+    // What is no JSON-RPC is refused here; a peer is not troubled with it.
+    let call = Request::decode(&body)?;
+    rpc::check_version(request, &call)?;
+    peer::forward(request, edge, &caller, &path, &body, &call).await
+}
+
+fn find_agent(
+    request: &HttpRequest,
+    edge: &Edge,
+    target: &Target,
+    caller: &auth::Caller,
+) -> Result<Arc<HostedAgent>, Failure> {
+    let table = edge.agents.load();
+    let found = match target {
+        Target::Named(id) => table.find(id),
+        Target::Default => table.default_agent(),
+    };
+    if found.is_some_and(|agent| !caller.may_see(agent.visibility)) {
+        auth::refuse_caller(request, edge, caller, "private_agent");
+        return Err(rpc::agent_not_found(&Id::Null));
+    }
+    found
+        .cloned()
+        .ok_or_else(|| rpc::agent_not_found(&Id::Null))
+}
+
+/// Every path of the node. A JSON-RPC path works with and without a slash at its end.
+pub fn routes(config: &mut web::ServiceConfig) {
+    const DEFAULT_AGENT: [&str; 6] = [
+        "/api/a2a/jsonrpc",
+        "/api/a2a/jsonrpc/",
+        "/api/a2a/jsonrpc/public",
+        "/api/a2a/jsonrpc/public/",
+        "/api/a2a/federated/jsonrpc",
+        "/api/a2a/federated/jsonrpc/",
+    ];
+    const OF_PEER: &str = "/peers/{peer}/agents/{id}";
+    config
+        .service(only(
+            &["/agents/{id}", "/agents/{id}/"],
+            web::post().to(named),
+        ))
+        .service(only(&DEFAULT_AGENT, web::post().to(default)))
+        .service(only(
+            &[OF_PEER, &format!("{OF_PEER}/")],
+            web::post().to(of_peer),
+        ))
+        .service(only(&[CARD], web::get().to(card::default)))
+        .service(only(
+            &[&format!("/agents/{{id}}{CARD}")],
+            web::get().to(card::named),
+        ))
+        .service(only(
+            &[&format!("{OF_PEER}{CARD}")],
+            web::get().to(card::of_peer),
+        ))
+        .service(only(
+            &["/api/mesh/bus/{channel}"],
+            web::post().to(operator::bus),
+        ))
+        .service(only(&["/api/health"], web::get().to(operator::health)))
+        .service(only(&["/livez"], web::get().to(operator::live)))
+        .service(only(&["/readyz"], web::get().to(operator::ready)))
+        .service(only(&["/metrics"], web::get().to(operator::metrics)))
+        .default_service(web::to(operator::nothing_here));
+}
+
+/// One kind of request at these paths; another method is told so.
+fn only(paths: &[&str], route: Route) -> Resource {
+    let paths: Vec<String> = paths.iter().map(|&path| path.to_owned()).collect();
+    web::resource(paths)
+        .route(route)
+        .default_service(web::to(operator::wrong_method))
+}
+
+async fn named(
+    request: HttpRequest,
+    payload: web::Payload,
+    edge: web::Data<Edge>,
+    id: web::Path<String>,
+) -> Result<HttpResponse, Failure> {
+    let target = Target::Named(id.into_inner());
+    rpc::counted(&edge, call_agent(&request, payload, &edge, &target)).await
+}
+
+async fn default(
+    request: HttpRequest,
+    payload: web::Payload,
+    edge: web::Data<Edge>,
+) -> Result<HttpResponse, Failure> {
+    rpc::counted(
+        &edge,
+        call_agent(&request, payload, &edge, &Target::Default),
+    )
+    .await
+}
+
+async fn of_peer(
+    request: HttpRequest,
+    payload: web::Payload,
+    edge: web::Data<Edge>,
+    path: web::Path<(String, String)>,
+) -> Result<HttpResponse, Failure> {
+    let (peer, agent) = path.into_inner();
+    call_peer(&request, payload, &edge, peer::PeerPath { peer, agent }).await
+}

@@ -1,0 +1,215 @@
+//! A call to an agent of a peer: our token, the caller's message, the peer's answer as it comes.
+//!
+//! A peer's error is repeated when it speaks of the agent or the task. When it speaks of us (our token was refused, the
+//! peer is in trouble) the caller is told that the peer could not be used, and which one.
+
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse};
+use archipel_kit::client::{Answer, ClientError, copy_end_to_end, copy_listed};
+use archipel_protocol::error::{ErrorCode, RpcError};
+use archipel_protocol::jsonrpc::{Id, Request};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, stream};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, RETRY_AFTER};
+use http::uri::PathAndQuery;
+
+use crate::audit::{AuditAction, AuditOutcome};
+use crate::edge::auth::{Caller, record};
+use crate::edge::{Edge, limits, rpc};
+use crate::error::{Failure, Gate};
+use crate::federation::outbound::{FORWARDED_HEADERS, OutboundError, PeerCall};
+use crate::metrics::Answered;
+
+/// Which agent of which peer.
+#[derive(Debug, Clone)]
+pub(super) struct PeerPath {
+    pub(super) peer: String,
+    pub(super) agent: String,
+}
+
+impl PeerPath {
+    /// The agent's path at the peer.
+    pub(super) fn at_peer(&self, below: &str, id: &Id) -> Result<PathAndQuery, Failure> {
+        // What the router hands over is decoded: a name that needs encoding names nothing.
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        if self.agent.is_empty() || !self.agent.bytes().all(plain) || self.agent.starts_with('.') {
+            return Err(rpc::agent_not_found(id));
+        }
+        format!("/agents/{}{below}", self.agent)
+            .parse()
+            .map_err(|_| rpc::agent_not_found(id))
+    }
+}
+
+/// Passes a call on, and its answer back.
+pub(super) async fn forward(
+    request: &HttpRequest,
+    edge: &Edge,
+    caller: &Caller,
+    path: &PeerPath,
+    body: &Bytes,
+    call: &Request<'_>,
+) -> Result<HttpResponse, Failure> {
+    let mut headers = HeaderMap::new();
+    copy_listed(request.headers(), &mut headers, &FORWARDED_HEADERS);
+    // The version may have come with the query, which is not passed on.
+    headers.insert(
+        "a2a-version",
+        http::HeaderValue::from_static(archipel_protocol::a2a::VERSION),
+    );
+    let answer = edge
+        .outbound
+        .call(PeerCall {
+            peer: &path.peer,
+            method: http::Method::POST,
+            path_and_query: path.at_peer("", &call.id)?,
+            headers,
+            body: body.clone(),
+        })
+        .await
+        .map_err(|error| peer_failure(error, &path.peer, &call.id))
+        .and_then(|answer| usable(answer, &path.peer, &call.id));
+    let outcome = if answer.is_ok() {
+        AuditOutcome::Accepted
+    } else {
+        AuditOutcome::Failed
+    };
+    record(
+        request,
+        edge,
+        AuditAction::OutboundCall,
+        outcome,
+        |record| {
+            record.caller = Some(caller.principal.as_ref().into());
+            record.peer = Some(path.peer.as_str().into());
+            record.agent = Some(path.agent.as_str().into());
+            record.method = Some(call.method.as_ref().into());
+        },
+    );
+    edge.metrics.peer_calls.count(if answer.is_ok() {
+        Answered::Result
+    } else {
+        Answered::Error
+    });
+    Ok(pass_back(answer?, edge))
+}
+
+/// How a call to a peer that failed is told.
+pub(super) fn peer_failure(error: OutboundError, peer: &str, id: &Id) -> Failure {
+    let (code, message) = match error {
+        OutboundError::NoSuchAgent => return rpc::agent_not_found(id),
+        OutboundError::UnknownPeer => (ErrorCode::PeerNotFound, "no such peer"),
+        OutboundError::Slow => (ErrorCode::PeerTimeout, "the peer did not answer in time"),
+        OutboundError::NotReady => {
+            return Failure::gate(
+                Gate::Unavailable,
+                "federation is not configured on this node",
+            );
+        }
+        OutboundError::Down => (ErrorCode::PeerUnavailable, "the peer cannot be reached"),
+        OutboundError::BadAnswer => (
+            ErrorCode::PeerUnavailable,
+            "the peer gave an answer that cannot be used",
+        ),
+    };
+    let message = format!("{message}: {peer}");
+    Failure::rpc_with_status(id.clone(), RpcError::new(code, message).with("peer", peer))
+}
+
+/// Only what an agent may say goes on: its answer as JSON or as events, or that the request was not right.
+fn usable(answer: Answer, peer: &str, id: &Id) -> Result<Answer, Failure> {
+    let status = answer.status;
+    let speaks = Speaks::of(&answer.headers);
+    match status {
+        // Told before the body was read, so without the call's id.
+        http::StatusCode::NOT_FOUND => Err(rpc::agent_not_found(id)),
+        // These are about this node, not about its caller.
+        http::StatusCode::UNAUTHORIZED | http::StatusCode::FORBIDDEN => Err(bad(status, peer, id)),
+        http::StatusCode::OK if speaks != Speaks::Otherwise => Ok(answer),
+        http::StatusCode::SERVICE_UNAVAILABLE if speaks == Speaks::Json => Ok(answer),
+        _ if status.is_client_error() && speaks == Speaks::Json => Ok(answer),
+        _ => Err(bad(status, peer, id)),
+    }
+}
+
+fn bad(status: http::StatusCode, peer: &str, id: &Id) -> Failure {
+    let cause = format!("the peer answered {status}");
+    peer_failure(OutboundError::BadAnswer, peer, id).because(cause)
+}
+
+/// What kind of body an answer has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Speaks {
+    Json,
+    Events,
+    Otherwise,
+}
+
+impl Speaks {
+    fn of(headers: &HeaderMap) -> Self {
+        let declared = headers
+            .get(CONTENT_TYPE)
+            .and_then(|kind| kind.to_str().ok())
+            .unwrap_or_default();
+        if limits::is_json(declared) {
+            Self::Json
+        } else if declared.starts_with("text/event-stream") {
+            Self::Events
+        } else {
+            Self::Otherwise
+        }
+    }
+}
+
+/// A peer speaks in our name here, so only headers that mean nothing beyond the answer go on: no cookies, no places.
+const PASSED_BACK: [HeaderName; 9] = [
+    CONTENT_TYPE,
+    CACHE_CONTROL,
+    RETRY_AFTER,
+    HeaderName::from_static("a2a-version"),
+    HeaderName::from_static("a2a-extensions"),
+    HeaderName::from_static("x-a2a-extensions"),
+    HeaderName::from_static("x-accel-buffering"),
+    HeaderName::from_static("x-request-id"),
+    HeaderName::from_static("x-correlation-id"),
+];
+
+fn pass_back(answer: Answer, edge: &Edge) -> HttpResponse {
+    let status = StatusCode::from_u16(answer.status.as_u16()).unwrap_or(StatusCode::BAD_GATEWAY);
+    let mut response = HttpResponse::new(status);
+    let mut headers = HeaderMap::with_capacity(PASSED_BACK.len());
+    for name in PASSED_BACK {
+        for value in answer.headers.get_all(&name) {
+            headers.append(&name, value.clone());
+        }
+    }
+    copy_end_to_end(&headers, response.headers_mut());
+    if Speaks::of(&answer.headers) == Speaks::Events {
+        let body = actix_web::body::BodyStream::new(guarded(answer, edge));
+        response.set_body(body).map_into_boxed_body()
+    } else {
+        response.set_body(answer.body).map_into_boxed_body()
+    }
+}
+
+/// A peer's stream that ends with this node, with a comment that says so, and whose breaking off is told in the stream.
+fn guarded(answer: Answer, edge: &Edge) -> impl Stream<Item = Result<Bytes, ClientError>> + use<> {
+    let drain = edge.drain.clone();
+    let until = async move {
+        drain.cancelled().await;
+        // What is on its way gets a moment.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    let stopping = stream::once(async {
+        Ok(Bytes::from_static(
+            b": the node is stopping; subscribe again to go on\n\n",
+        ))
+    });
+    let stopped = edge.drain.clone();
+    answer
+        .body
+        .take_until(Box::pin(until))
+        .chain(stopping.filter(move |_| std::future::ready(stopped.is_cancelled())))
+}

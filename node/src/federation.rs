@@ -1,0 +1,239 @@
+//! Who may speak for which peer: the roster in force, our own tokens, and the actor that lets callers in.
+//!
+//! Owns [`FederationVerifier`], one per worker, with no state but its counts, so a restart loses nothing. Answers [`VerifyPeer`] and [`Snapshot`]. A token is taken once: its id is
+//! claimed after everything else about it was found good, and when that cannot be decided the caller is refused.
+//! Read `settings` (what an operator says), `peers` (the roster made from it), `rules` (what a token must be),
+//! `outbound` (calls to peers).
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, Context, Handler, Message, MessageResult, Recipient, ResponseFuture};
+use archipel_kit::clock::Clock;
+use archipel_protocol::federation::VerifyError;
+use archipel_protocol::ids::Origin;
+use serde::Serialize;
+use tracing::{Instrument, Span};
+
+use crate::replay::ClaimId;
+use crate::store::Claim;
+
+mod rules;
+
+pub mod outbound;
+pub mod peers;
+pub mod settings;
+
+pub use rules::Federation;
+
+/// How long the claim of an id may take before the caller is told to come again.
+const CLAIM_LIMIT: Duration = Duration::from_secs(2);
+
+/// Requests that may wait for one worker's verifier.
+const MAILBOX: usize = 1024;
+
+/// A call claims to come from a peer.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<PeerIdentity, FederationRefusal>")]
+pub struct VerifyPeer {
+    /// The token as it was sent.
+    pub token: String,
+    /// The request's id, for the log line.
+    pub request_id: Option<String>,
+    pub span: Span,
+}
+
+/// What has happened on this worker so far.
+#[derive(Debug, Message)]
+#[rtype(result = "VerifierSnapshot")]
+pub struct Snapshot;
+
+/// A caller that came through federation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerIdentity {
+    /// The peer's name; with a shared secret, the group's.
+    pub name: Arc<str>,
+    /// The peer's origin; nobody's with a shared secret, because any holder may have minted the token.
+    pub origin: Option<Origin>,
+    /// `iss` of the token.
+    pub issuer: String,
+    /// How the caller is called in tasks, limits and records: `peer:` and the name, or the group's name.
+    pub principal: Arc<str>,
+}
+
+/// Why a caller is not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum FederationRefusal {
+    /// Federation is off.
+    #[error("federation is off")]
+    Disabled,
+    /// There is nothing to verify tokens with.
+    #[error("there is nothing to verify federation tokens with")]
+    NotConfigured,
+    /// Too late or too early.
+    #[error("the federation token is not valid at this time")]
+    NotValidNow(VerifyError),
+    /// Anything else about the token.
+    #[error("the federation token is not valid: {0}")]
+    Invalid(VerifyError),
+    /// The token was used before.
+    #[error("the federation token was already used")]
+    Replayed,
+    /// Whether it was used before cannot be told now.
+    #[error("whether the federation token was used before cannot be told")]
+    Undecided,
+}
+
+/// What a refusal means to the caller (`contract/federation.md` 2): one answer each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusalKind {
+    /// 401, federation authentication failed.
+    Failed,
+    /// 401, not valid at this time.
+    NotValidNow,
+    /// 401, invalid token.
+    Invalid,
+    /// 401, already used.
+    AlreadyUsed,
+    /// 503, retry later.
+    TryLater,
+}
+
+impl FederationRefusal {
+    /// Which answer the caller gets.
+    pub fn kind(self) -> RefusalKind {
+        match self {
+            Self::Disabled | Self::NotConfigured => RefusalKind::Failed,
+            Self::NotValidNow(_) => RefusalKind::NotValidNow,
+            Self::Invalid(_) => RefusalKind::Invalid,
+            Self::Replayed => RefusalKind::AlreadyUsed,
+            Self::Undecided => RefusalKind::TryLater,
+        }
+    }
+
+    /// The reason for the audit record.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Disabled => "disabled",
+            Self::NotConfigured => "not_configured",
+            Self::NotValidNow(error) | Self::Invalid(error) => error.token(),
+            Self::Replayed => "replayed",
+            Self::Undecided => "undecided",
+        }
+    }
+}
+
+/// The counts of one worker's verifier.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct VerifierSnapshot {
+    pub accepted: u64,
+    /// Refused for what the token is or says.
+    pub refused: u64,
+    pub replayed: u64,
+    pub undecided: u64,
+}
+
+/// Lets callers in that come from peers.
+pub struct FederationVerifier {
+    federation: Arc<Federation>,
+    claims: Recipient<ClaimId>,
+    clock: Arc<dyn Clock>,
+    /// Shared with the answers that still wait for their claim.
+    counts: Rc<Cell<VerifierSnapshot>>,
+}
+
+impl FederationVerifier {
+    /// A verifier for one worker.
+    pub fn new(
+        federation: Arc<Federation>,
+        claims: Recipient<ClaimId>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            federation,
+            claims,
+            clock,
+            counts: Rc::default(),
+        }
+    }
+}
+
+impl Actor for FederationVerifier {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        context.set_mailbox_capacity(MAILBOX);
+    }
+}
+
+impl Handler<VerifyPeer> for FederationVerifier {
+    type Result = ResponseFuture<Result<PeerIdentity, FederationRefusal>>;
+
+    fn handle(&mut self, call: VerifyPeer, _: &mut Self::Context) -> Self::Result {
+        let genuine = self.federation.check(&call.token, self.clock.now_ms());
+        let claims = self.claims.clone();
+        let counts = Rc::clone(&self.counts);
+        let span = call.span.clone();
+        // Claims of different tokens may overtake each other; that the id is taken once is the claim store's promise.
+        let decide = async move {
+            let decision = match genuine {
+                Ok(genuine) => claim_once(&claims, genuine).await,
+                Err(refusal) => Err(refusal),
+            };
+            counts.set(counted(counts.get(), &decision));
+            if let Err(refusal) = &decision {
+                let request_id = call.request_id.as_deref();
+                tracing::info!(
+                    reason = refusal.reason(),
+                    request.id = request_id,
+                    "federation call refused"
+                );
+            }
+            decision
+        };
+        Box::pin(decide.instrument(span))
+    }
+}
+
+impl Handler<Snapshot> for FederationVerifier {
+    type Result = MessageResult<Snapshot>;
+
+    fn handle(&mut self, _: Snapshot, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.counts.get())
+    }
+}
+
+async fn claim_once(
+    claims: &Recipient<ClaimId>,
+    genuine: rules::Genuine,
+) -> Result<PeerIdentity, FederationRefusal> {
+    let Some(claim) = genuine.claim else {
+        return Ok(genuine.identity);
+    };
+    match claims.send(claim).timeout(CLAIM_LIMIT).await {
+        Ok(Ok(Claim::First)) => Ok(genuine.identity),
+        Ok(Ok(Claim::Repeated)) => Err(FederationRefusal::Replayed),
+        // The reason was logged where the claim failed; here it only matters that nobody said yes.
+        Ok(Err(_)) | Err(_) => Err(FederationRefusal::Undecided),
+    }
+}
+
+fn counted(
+    mut counts: VerifierSnapshot,
+    decision: &Result<PeerIdentity, FederationRefusal>,
+) -> VerifierSnapshot {
+    let counter = match decision {
+        Ok(_) => &mut counts.accepted,
+        Err(FederationRefusal::Replayed) => &mut counts.replayed,
+        Err(FederationRefusal::Undecided) => &mut counts.undecided,
+        Err(_) => &mut counts.refused,
+    };
+    *counter += 1;
+    counts
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests;

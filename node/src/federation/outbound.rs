@@ -1,0 +1,228 @@
+//! Calls to peers: each with a token of its own, minted for that peer, and with nothing of the caller's credentials.
+//!
+//! An answer streams: its body is handed on as it arrives. Nothing is retried, because a call may have had its effect.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use archipel_kit::client::{Answer, ClientError, RequestBody, Timeouts};
+use archipel_kit::clock::Clock;
+use archipel_protocol::ids::Origin;
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use http::uri::PathAndQuery;
+use http::{Method, Request, StatusCode, Uri};
+
+use crate::egress::{Destination, Egress};
+use crate::federation::Federation;
+
+/// The headers of a caller's request that go on to a peer; no other does.
+pub const FORWARDED_HEADERS: [HeaderName; 9] = [
+    CONTENT_TYPE,
+    ACCEPT,
+    HeaderName::from_static("a2a-version"),
+    HeaderName::from_static("a2a-extensions"),
+    HeaderName::from_static("last-event-id"),
+    HeaderName::from_static("traceparent"),
+    HeaderName::from_static("tracestate"),
+    HeaderName::from_static("x-request-id"),
+    HeaderName::from_static("x-correlation-id"),
+];
+
+/// The largest card that is read.
+const MAX_CARD_BYTES: usize = 256 * 1024;
+
+/// How long a peer may take. Connecting has its own limit in the egress settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutboundLimits {
+    /// Until the head of the answer.
+    pub first_byte: Duration,
+    /// Between two pieces of the answer; a stream may last as long as it is not silent for this long.
+    pub idle: Duration,
+}
+
+/// A call to a peer.
+#[derive(Debug, Clone)]
+pub struct PeerCall<'a> {
+    /// The peer's name.
+    pub peer: &'a str,
+    pub method: Method,
+    /// On the peer, for example `/agents/text`.
+    pub path_and_query: PathAndQuery,
+    /// Of the caller's request; only [`FORWARDED_HEADERS`] go on.
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+/// Why a peer's answer cannot be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum OutboundError {
+    /// The roster has no peer of that name.
+    #[error("no such peer")]
+    UnknownPeer,
+    /// The peer has no agent of that name, or does not show it to us.
+    #[error("no such agent at the peer")]
+    NoSuchAgent,
+    /// Federation is off, or there is nothing to mint tokens with.
+    #[error("this node cannot call peers: federation is off or has no key")]
+    NotReady,
+    /// It cannot be reached.
+    #[error("the peer cannot be reached")]
+    Down,
+    /// It did not answer in time.
+    #[error("the peer did not answer in time")]
+    Slow,
+    /// It broke off, answered with a redirect, which is never followed, or with something that is not what was asked for.
+    #[error("the peer gave an answer that cannot be used")]
+    BadAnswer,
+}
+
+/// Calls peers. Shared by all workers.
+pub struct Outbound {
+    federation: Arc<Federation>,
+    egress: Arc<Egress>,
+    clock: Arc<dyn Clock>,
+    limits: OutboundLimits,
+    own_token_header: HeaderName,
+    other_token_header: HeaderName,
+    user_agent: HeaderValue,
+}
+
+impl Outbound {
+    /// Calls under the identity and to the roster of `federation`.
+    pub fn new(
+        federation: Arc<Federation>,
+        egress: Arc<Egress>,
+        clock: Arc<dyn Clock>,
+        limits: OutboundLimits,
+    ) -> Self {
+        let dialect = federation.dialect();
+        Self {
+            own_token_header: HeaderName::from_static(dialect.federation_jwt_header()),
+            other_token_header: HeaderName::from_static(dialect.other().federation_jwt_header()),
+            user_agent: HeaderValue::from_static(dialect.user_agent()),
+            federation,
+            egress,
+            clock,
+            limits,
+        }
+    }
+
+    /// Calls a peer and gives its answer on as it comes, whatever its status, redirects excepted.
+    ///
+    /// # Errors
+    /// Why there is no answer to give on.
+    pub async fn call(&self, call: PeerCall<'_>) -> Result<Answer, OutboundError> {
+        let roster = self.federation.roster();
+        let peer = roster
+            .by_name(call.peer)
+            .ok_or(OutboundError::UnknownPeer)?;
+        let mut request = Request::new(RequestBody::from(call.body));
+        *request.method_mut() = call.method;
+        *request.uri_mut() = target(&peer.origin, call.path_and_query)?;
+        *request.headers_mut() = forwarded(&call.headers);
+        self.sign(request.headers_mut(), &peer.origin)?;
+        let limits = Timeouts {
+            first_byte: Some(self.limits.first_byte),
+            idle: Some(self.limits.idle),
+            total: None,
+        };
+        let answer = self
+            .egress
+            .send(Destination::Trusted, request, limits)
+            .await
+            .map_err(|error| {
+                tracing::warn!(peer.name = call.peer, %error, "call to a peer failed");
+                OutboundError::from(error)
+            })?;
+        if answer.status.is_redirection() {
+            tracing::warn!(
+                peer.name = call.peer,
+                status = answer.status.as_u16(),
+                "a peer redirects, which is refused"
+            );
+            return Err(OutboundError::BadAnswer);
+        }
+        Ok(answer)
+    }
+
+    /// Reads a card of a peer, as it came.
+    ///
+    /// # Errors
+    /// Why there is none; 404 is [`OutboundError::NoSuchAgent`], every other status but 200 [`OutboundError::BadAnswer`].
+    pub async fn card(&self, peer: &str, path: PathAndQuery) -> Result<Bytes, OutboundError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        let call = PeerCall {
+            peer,
+            method: Method::GET,
+            path_and_query: path,
+            headers,
+            body: Bytes::new(),
+        };
+        let answer = self.call(call).await?;
+        match answer.status {
+            StatusCode::OK => {}
+            StatusCode::NOT_FOUND => return Err(OutboundError::NoSuchAgent),
+            _ => return Err(OutboundError::BadAnswer),
+        }
+        answer
+            .read_all(MAX_CARD_BYTES)
+            .await
+            .map_err(OutboundError::from)
+    }
+
+    /// The token goes out under the names of both dialects: a peer reads its own and ignores the other.
+    fn sign(&self, headers: &mut HeaderMap, audience: &Origin) -> Result<(), OutboundError> {
+        // Random bytes of this thread's generator: unguessable, and no system call per request.
+        let id = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
+        let now_ms = self.clock.now_ms();
+        let tokens = self
+            .federation
+            .mint(audience, id, now_ms)
+            .ok_or(OutboundError::NotReady)?;
+        headers.insert(self.own_token_header.clone(), header_of(&tokens.own)?);
+        headers.insert(self.other_token_header.clone(), header_of(&tokens.other)?);
+        headers.insert(USER_AGENT, self.user_agent.clone());
+        Ok(())
+    }
+}
+
+impl From<ClientError> for OutboundError {
+    fn from(error: ClientError) -> Self {
+        match error {
+            error if error.is_timeout() => Self::Slow,
+            // The connection stood: what came over it broke off or was no HTTP.
+            ClientError::TooLarge(_) | ClientError::Other(_) => Self::BadAnswer,
+            _ => Self::Down,
+        }
+    }
+}
+
+fn header_of(token: &str) -> Result<HeaderValue, OutboundError> {
+    let mut value = HeaderValue::from_str(token).map_err(|_| OutboundError::NotReady)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn forwarded(received: &HeaderMap) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(FORWARDED_HEADERS.len() + 3);
+    for name in FORWARDED_HEADERS {
+        for value in received.get_all(&name) {
+            headers.append(&name, value.clone());
+        }
+    }
+    headers
+}
+
+fn target(origin: &Origin, path_and_query: PathAndQuery) -> Result<Uri, OutboundError> {
+    // An origin is a URL of scheme and host, so this cannot fail; if it did, there would be nobody to call.
+    let base: Uri = origin.as_str().parse().map_err(|_| OutboundError::Down)?;
+    let mut parts = base.into_parts();
+    parts.path_and_query = Some(path_and_query);
+    Uri::from_parts(parts).map_err(|_| OutboundError::Down)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests;

@@ -1,0 +1,358 @@
+//! The rules of federation with their keys: which tokens are good, and what we sign our own with.
+//!
+//! Built once from the settings and shared by all workers; only the roster in it can be replaced. Nothing here waits.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use archipel_kit::settings::{Problems, Secret};
+use archipel_protocol::federation::{Minter, Policy, VerifyError, keys};
+use archipel_protocol::ids::Origin;
+use archipel_protocol::names::Dialect;
+use uuid::Uuid;
+
+use crate::federation::peers::{Roster, Trust, configured_peers};
+use crate::federation::settings::{Algorithm, FederationSettings, PeerSettings};
+use crate::federation::{FederationRefusal, PeerIdentity};
+use crate::replay::{ClaimId, ClaimScope};
+
+/// The longest life of a token that is taken (the contract lets nobody mint a longer one).
+const MAX_TOKEN_LIFE_SECONDS: u64 = 3600;
+
+/// A token that is good but for the question whether it was used before.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Genuine {
+    pub(super) identity: PeerIdentity,
+    pub(super) claim: Option<ClaimId>,
+}
+
+/// Our own tokens for one call: as our dialect spells them, and as the other does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Tokens {
+    pub(super) own: String,
+    pub(super) other: String,
+}
+
+/// With what we mint.
+enum Minters {
+    /// Our own key: both dialects take the same token.
+    OwnKey(Minter),
+    /// The shared secret: the issuer differs between the dialects.
+    SharedSecret { own: Minter, other: Minter },
+    /// Nothing: we can be called, if that, but cannot call.
+    Nothing,
+}
+
+/// Rules, keys and roster of federation.
+pub struct Federation {
+    enabled: bool,
+    dialect: Dialect,
+    algorithm: Algorithm,
+    policy: Policy,
+    /// The one identity of all peers that use the shared secret.
+    group: Arc<str>,
+    minters: Minters,
+    token_ttl_seconds: u64,
+    roster: ArcSwap<Roster>,
+    warnings: Vec<String>,
+}
+
+impl Federation {
+    /// Builds everything from the settings. `own` is our public origin.
+    ///
+    /// # Errors
+    /// All problems of the settings at once.
+    pub fn from_settings(
+        own: &Origin,
+        dialect: Dialect,
+        settings: &FederationSettings,
+        peers: &[PeerSettings],
+    ) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        let mut warnings = Vec::new();
+        let known_as = known_as(settings, own, &mut problems);
+        let roster = configured_peers(own, settings, peers, &mut problems, &mut warnings);
+        let minters = minters(settings, dialect, &known_as.origin, &mut problems);
+        if settings.enabled {
+            check_keys(settings, &minters, peers, &mut problems, &mut warnings);
+        }
+        let roster = Roster::new(roster, trust(settings, dialect)).map_err(|error| {
+            problems.add("federation", format!("a key cannot be used: {error}"));
+        });
+        let Ok(roster) = roster else {
+            return Err(problems);
+        };
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        Ok(Self {
+            enabled: settings.enabled,
+            dialect,
+            algorithm: settings.algorithm_in_force(),
+            policy: Policy {
+                audience: Some(known_as.audience),
+                require_audience: settings.require_audience,
+                require_jti: settings.require_jti,
+                skew_seconds: settings.clock_skew.as_secs(),
+                max_lifetime_seconds: Some(MAX_TOKEN_LIFE_SECONDS + settings.clock_skew.as_secs()),
+            },
+            group: dialect.caller_federated().into(),
+            minters,
+            token_ttl_seconds: settings.token_ttl.as_secs(),
+            roster: ArcSwap::from_pointee(roster),
+            warnings,
+        })
+    }
+
+    /// Whether peers may call us and we may call peers.
+    pub fn is_enabled(&self) -> bool {
+        self.enabled
+    }
+
+    /// Which spelling of the mesh's names we use.
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// How tokens are signed; never [`Algorithm::Auto`].
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// The roster in force.
+    pub fn roster(&self) -> Arc<Roster> {
+        self.roster.load_full()
+    }
+
+    /// Puts another roster in force, for all workers at once.
+    pub fn replace_roster(&self, roster: Roster) {
+        self.roster.store(Arc::new(roster));
+    }
+
+    /// Our public key as peers must know it; none with a shared secret.
+    pub fn public_key_hex(&self) -> Option<String> {
+        match &self.minters {
+            Minters::OwnKey(minter) => minter.public_key_hex(),
+            Minters::SharedSecret { .. } | Minters::Nothing => None,
+        }
+    }
+
+    /// What an operator should be told at start.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Checks everything about a token but whether it was used before.
+    pub(super) fn check(&self, token: &str, now_ms: u64) -> Result<Genuine, FederationRefusal> {
+        if !self.enabled {
+            return Err(FederationRefusal::Disabled);
+        }
+        let roster = self.roster.load();
+        let verifier = roster.verifier().ok_or(FederationRefusal::NotConfigured)?;
+        let verified = verifier
+            .verify(token, &self.policy, unix_seconds(now_ms))
+            .map_err(|error| match error {
+                VerifyError::Expired | VerifyError::NotYetValid => {
+                    FederationRefusal::NotValidNow(error)
+                }
+                other => FederationRefusal::Invalid(other),
+            })?;
+        let (name, principal, claim_issuer) = match &verified.peer {
+            // All holders of the secret are one issuer: a call carries one token per dialect, both with one id.
+            None => (
+                self.group.clone(),
+                self.group.clone(),
+                self.group.to_string(),
+            ),
+            Some(origin) => {
+                let peer = roster
+                    .by_origin(origin)
+                    .ok_or(FederationRefusal::Invalid(VerifyError::BadClaims))?;
+                (
+                    peer.name.clone(),
+                    peer.principal.clone(),
+                    verified.issuer.clone(),
+                )
+            }
+        };
+        let expires_at_ms = self.forget_after_ms(verified.expires_at);
+        let claim = verified.jti.map(|id| ClaimId {
+            scope: ClaimScope::FederationToken,
+            issuer: claim_issuer,
+            id,
+            expires_at_ms,
+        });
+        let identity = PeerIdentity {
+            name,
+            origin: verified.peer,
+            issuer: verified.issuer,
+            principal,
+        };
+        Ok(Genuine { identity, claim })
+    }
+
+    /// From when on the id of a token need not be remembered: the first moment at which verifying refuses it. Verifying
+    /// counts whole seconds, so the last good one ends a second after `exp` and skew.
+    fn forget_after_ms(&self, expires_at: i64) -> u64 {
+        let expires_at = u64::try_from(expires_at).unwrap_or(0);
+        expires_at
+            .saturating_add(self.policy.skew_seconds)
+            .saturating_add(1)
+            .saturating_mul(1000)
+    }
+
+    /// Fresh tokens for one call to a peer; `None` when there is nothing to mint with, or minting failed.
+    pub(super) fn mint(&self, audience: &Origin, id: Uuid, now_ms: u64) -> Option<Tokens> {
+        if !self.enabled {
+            return None;
+        }
+        let mint = |minter: &Minter| {
+            minter
+                .mint(
+                    Some(audience.as_str()),
+                    self.token_ttl_seconds,
+                    id,
+                    unix_seconds(now_ms),
+                )
+                .ok()
+        };
+        match &self.minters {
+            Minters::Nothing => None,
+            Minters::OwnKey(minter) => mint(minter).map(|own| Tokens {
+                other: own.clone(),
+                own,
+            }),
+            // One id in both: whoever takes one of them must not take the other as well.
+            Minters::SharedSecret { own, other } => Some(Tokens {
+                own: mint(own)?,
+                other: mint(other)?,
+            }),
+        }
+    }
+}
+
+fn unix_seconds(now_ms: u64) -> i64 {
+    i64::try_from(now_ms / 1000).unwrap_or(i64::MAX)
+}
+
+fn trust(settings: &FederationSettings, dialect: Dialect) -> Trust<'_> {
+    match (settings.algorithm_in_force(), &settings.shared_secret) {
+        (Algorithm::Ed25519, _) => Trust::PeerKeys,
+        (_, None) => Trust::Nobody,
+        (_, Some(secret)) => {
+            let mut issuers = vec![dialect.hs256_issuer()];
+            if settings.accept_both_dialects {
+                issuers.push(dialect.other().hs256_issuer());
+            }
+            Trust::SharedSecret {
+                secret: secret.expose(),
+                issuers,
+            }
+        }
+    }
+}
+
+/// Under what peers know us: what their tokens must name, and what ours are signed as.
+struct KnownAs {
+    origin: Origin,
+    audience: String,
+}
+
+fn known_as(settings: &FederationSettings, own: &Origin, problems: &mut Problems) -> KnownAs {
+    let configured = settings
+        .audience
+        .as_deref()
+        .map(str::trim)
+        .filter(|text| !text.is_empty());
+    let Some(text) = configured else {
+        return KnownAs {
+            origin: own.clone(),
+            audience: own.to_string(),
+        };
+    };
+    if settings.algorithm_in_force() != Algorithm::Ed25519 {
+        return KnownAs {
+            origin: own.clone(),
+            audience: text.to_owned(),
+        };
+    }
+    let origin = Origin::parse(text).unwrap_or_else(|error| {
+        problems.add(
+            "federation.audience",
+            format!("must be the origin by which peers know us: {error}"),
+        );
+        own.clone()
+    });
+    KnownAs {
+        audience: origin.to_string(),
+        origin,
+    }
+}
+
+fn minters(
+    settings: &FederationSettings,
+    dialect: Dialect,
+    issuer: &Origin,
+    problems: &mut Problems,
+) -> Minters {
+    if settings.algorithm_in_force() != Algorithm::Ed25519 {
+        let Some(secret) = &settings.shared_secret else {
+            return Minters::Nothing;
+        };
+        let minter = |dialect: Dialect| Minter::hs256(secret.expose(), dialect.hs256_issuer());
+        return match (minter(dialect), minter(dialect.other())) {
+            (Ok(own), Ok(other)) => Minters::SharedSecret { own, other },
+            (Err(error), _) | (_, Err(error)) => {
+                problems.add("federation.shared_secret", error.to_string());
+                Minters::Nothing
+            }
+        };
+    }
+    let Some(seed) = &settings.ed25519_seed else {
+        return Minters::Nothing;
+    };
+    match keys::from_hex(seed.expose()).and_then(|seed| Minter::ed25519(&seed, issuer)) {
+        Ok(minter) => Minters::OwnKey(minter),
+        Err(error) => {
+            problems.add("federation.ed25519_seed", error.to_string());
+            Minters::Nothing
+        }
+    }
+}
+
+/// Keys that are missing. A peer in `[[peers]]` is there to be called and to call, so its absence is a mistake. With the
+/// variables of Hive and Pilox alone a node starts as theirs do, and refuses what it cannot verify.
+fn check_keys(
+    settings: &FederationSettings,
+    minters: &Minters,
+    peers: &[PeerSettings],
+    problems: &mut Problems,
+    warnings: &mut Vec<String>,
+) {
+    if settings.shared_secret.as_ref().is_some_and(Secret::is_weak) {
+        warnings.push("federation.shared_secret is easy to guess".to_owned());
+    }
+    if !matches!(minters, Minters::Nothing) {
+        return;
+    }
+    let (key, what) = match settings.algorithm_in_force() {
+        Algorithm::Ed25519 if settings.ed25519_seed.is_some() => return,
+        Algorithm::Ed25519 => (
+            "federation.ed25519_seed",
+            "is missing: without it no peer can be called",
+        ),
+        _ => (
+            "federation.shared_secret",
+            "is missing, and so is ed25519_seed: without one, no peer can call or be called",
+        ),
+    };
+    if peers.is_empty() {
+        warnings.push(format!("{key} {what}"));
+    } else {
+        problems.add(key, what);
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests;

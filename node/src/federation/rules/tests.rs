@@ -1,0 +1,311 @@
+//! Which configurations are taken, and which tokens.
+
+use archipel_kit::settings::{Environment, Secret, load};
+use archipel_protocol::federation::{Minter, VerifyError, keys};
+use archipel_protocol::ids::Origin;
+use archipel_protocol::names::Dialect;
+use uuid::Uuid;
+
+use super::Federation;
+use crate::federation::FederationRefusal;
+use crate::federation::peers::{Peer, Roster, Trust};
+use crate::federation::settings::{Algorithm, FederationSettings, PeerSettings};
+
+const OWN: &str = "https://own.example";
+const SECRET: &str = "shared-hs256-secret-for-developers-0001";
+const NOW_MS: u64 = 1_767_225_600_000;
+const NOW: i64 = 1_767_225_600;
+
+fn origin(text: &str) -> Origin {
+    Origin::parse(text).unwrap()
+}
+
+fn from_variables(variables: &[(&str, &str)]) -> FederationSettings {
+    let on = [("MESH_FEDERATION_ENABLED", "true")];
+    let environment: Environment = on.iter().chain(variables).copied().collect();
+    load(None, &environment).unwrap()
+}
+
+fn beta() -> PeerSettings {
+    let key = keys::to_hex(&keys::public_key_of_seed(&[2; 32]).unwrap());
+    PeerSettings {
+        name: "beta".to_owned(),
+        origin: "https://beta.example".to_owned(),
+        ed25519_public_key: Some(key),
+    }
+}
+
+fn build(settings: &FederationSettings, peers: &[PeerSettings]) -> Result<Federation, Vec<String>> {
+    Federation::from_settings(&origin(OWN), Dialect::Hive, settings, peers)
+        .map_err(|problems| problems.iter().map(ToString::to_string).collect())
+}
+
+fn with_keys() -> Federation {
+    let settings = from_variables(&[("MESH_FEDERATION_ED25519_SEED_HEX", &"11".repeat(32))]);
+    build(&settings, &[beta()]).unwrap()
+}
+
+fn with_secret(variables: &[(&str, &str)]) -> Federation {
+    let secret = [("MESH_FEDERATION_SHARED_SECRET", SECRET)];
+    build(&from_variables(&[&secret, variables].concat()), &[]).unwrap()
+}
+
+fn from_beta(audience: &str, life: u64, now: i64) -> String {
+    let minter = Minter::ed25519(&[2; 32], &origin("https://beta.example")).unwrap();
+    minter
+        .mint(Some(audience), life, Uuid::from_u128(7), now)
+        .unwrap()
+}
+
+#[test]
+fn every_problem_of_the_keys_is_told() {
+    let check = |variables: &[(&str, &str)], peers: &[PeerSettings], expected: &[&str]| {
+        let problems = build(&from_variables(variables), peers)
+            .err()
+            .unwrap_or_default();
+        assert_eq!(problems, expected, "{variables:?} {peers:?}");
+    };
+    let ed25519 = ("MESH_FEDERATION_JWT_ALG", "Ed25519");
+    let not_hex = ("MESH_FEDERATION_ED25519_SEED_HEX", "zz".repeat(32));
+    let not_hex = (not_hex.0, not_hex.1.as_str());
+    check(
+        &[ed25519, not_hex, ("MESH_FEDERATION_JWT_AUDIENCE", "mesh")],
+        &[beta()],
+        &[
+            "federation.audience: must be the origin by which peers know us: not an absolute URL",
+            "federation.ed25519_seed: must be 64 hexadecimal digits",
+        ],
+    );
+    check(
+        &[ed25519],
+        &[beta()],
+        &["federation.ed25519_seed: is missing: without it no peer can be called"],
+    );
+    check(
+        &[],
+        &[beta()],
+        &[
+            "federation.shared_secret: is missing, and so is ed25519_seed: without one, no peer can call or be called",
+        ],
+    );
+}
+
+#[test]
+fn with_the_variables_alone_missing_keys_are_told_and_refused() {
+    let federation = build(
+        &from_variables(&[("MESH_FEDERATION_PEERS", "https://beta.example")]),
+        &[],
+    )
+    .unwrap();
+    assert_eq!(
+        federation.warnings().len(),
+        1,
+        "{:?}",
+        federation.warnings()
+    );
+    let token = from_beta(OWN, 60, NOW);
+    assert_eq!(
+        federation.check(&token, NOW_MS),
+        Err(FederationRefusal::NotConfigured)
+    );
+    assert_eq!(
+        federation.mint(&origin("https://beta.example"), Uuid::nil(), NOW_MS),
+        None
+    );
+}
+
+#[test]
+fn the_algorithm_follows_the_keys_unless_it_is_named() {
+    let check = |secret: bool, seed: bool, named: Algorithm, expected: Algorithm| {
+        let mut settings = from_variables(&[]);
+        settings.algorithm = named;
+        settings.shared_secret = secret.then(|| Secret::new(SECRET));
+        settings.ed25519_seed = seed.then(|| Secret::new("11".repeat(32)));
+        assert_eq!(
+            settings.algorithm_in_force(),
+            expected,
+            "{secret} {seed} {named:?}"
+        );
+    };
+    check(false, false, Algorithm::Auto, Algorithm::Hs256);
+    check(true, false, Algorithm::Auto, Algorithm::Hs256);
+    check(true, true, Algorithm::Auto, Algorithm::Hs256);
+    check(false, true, Algorithm::Auto, Algorithm::Ed25519);
+    check(true, true, Algorithm::Ed25519, Algorithm::Ed25519);
+    check(false, true, Algorithm::Hs256, Algorithm::Hs256);
+}
+
+#[test]
+fn a_peer_with_a_key_is_itself() {
+    let federation = with_keys();
+    let genuine = federation.check(&from_beta(OWN, 300, NOW), NOW_MS).unwrap();
+    assert_eq!(
+        (&*genuine.identity.name, &*genuine.identity.principal),
+        ("beta", "peer:beta")
+    );
+    assert_eq!(
+        genuine.identity.origin,
+        Some(origin("https://beta.example"))
+    );
+    let claim = genuine.claim.unwrap();
+    assert_eq!(
+        (claim.issuer.as_str(), claim.id),
+        ("https://beta.example", Uuid::from_u128(7).to_string())
+    );
+}
+
+#[test]
+fn the_id_is_remembered_exactly_as_long_as_the_token_is_good() {
+    let federation = with_keys();
+    let token = from_beta(OWN, 300, NOW);
+    let until_ms = federation
+        .check(&token, NOW_MS)
+        .unwrap()
+        .claim
+        .unwrap()
+        .expires_at_ms;
+    assert_eq!(until_ms, NOW_MS + (300 + 60 + 1) * 1000);
+    assert!(federation.check(&token, until_ms - 1).is_ok());
+    let expired = FederationRefusal::NotValidNow(VerifyError::Expired);
+    assert_eq!(federation.check(&token, until_ms).err(), Some(expired));
+}
+
+#[test]
+fn tokens_that_are_not_good() {
+    let federation = with_keys();
+    let check = |token: &str, expected: FederationRefusal| {
+        assert_eq!(
+            federation.check(token, NOW_MS).err(),
+            Some(expected),
+            "{token}"
+        );
+    };
+    let invalid = FederationRefusal::Invalid;
+    check("", invalid(VerifyError::Malformed));
+    check(
+        &from_beta("https://other.example", 60, NOW),
+        invalid(VerifyError::WrongAudience),
+    );
+    check(
+        &from_beta(OWN, 60, NOW - 1000),
+        FederationRefusal::NotValidNow(VerifyError::Expired),
+    );
+    check(
+        &from_beta(OWN, 60, NOW + 1000),
+        invalid(VerifyError::BadClaims),
+    );
+    check(
+        &from_beta(OWN, 3600 + 61, NOW),
+        invalid(VerifyError::BadClaims),
+    );
+    let stranger = Minter::ed25519(&[3; 32], &origin("https://stranger.example")).unwrap();
+    check(
+        &stranger.mint(Some(OWN), 60, Uuid::nil(), NOW).unwrap(),
+        invalid(VerifyError::BadClaims),
+    );
+    let impostor = Minter::ed25519(&[3; 32], &origin("https://beta.example")).unwrap();
+    check(
+        &impostor.mint(Some(OWN), 60, Uuid::nil(), NOW).unwrap(),
+        invalid(VerifyError::BadSignature),
+    );
+    let shared = Minter::hs256(SECRET, Dialect::Hive.hs256_issuer()).unwrap();
+    check(
+        &shared.mint(Some(OWN), 60, Uuid::nil(), NOW).unwrap(),
+        invalid(VerifyError::WrongAlgorithm),
+    );
+}
+
+#[test]
+fn with_a_shared_secret_all_are_one_group_and_one_issuer() {
+    let federation = with_secret(&[]);
+    let claims: Vec<_> = Dialect::ALL
+        .iter()
+        .map(|dialect| {
+            let minter = Minter::hs256(SECRET, dialect.hs256_issuer()).unwrap();
+            let token = minter.mint(Some(OWN), 60, Uuid::from_u128(7), NOW).unwrap();
+            let genuine = federation.check(&token, NOW_MS).unwrap();
+            assert_eq!(&*genuine.identity.principal, "hive-federated");
+            assert_eq!(
+                (genuine.identity.origin, genuine.identity.issuer),
+                (None, dialect.hs256_issuer().to_owned())
+            );
+            genuine.claim.unwrap()
+        })
+        .collect();
+    // The two tokens of one call carry one id: taking either takes both.
+    assert_eq!(claims.first(), claims.last());
+}
+
+#[test]
+fn the_other_dialect_can_be_refused() {
+    let mut settings = from_variables(&[("MESH_FEDERATION_SHARED_SECRET", SECRET)]);
+    settings.accept_both_dialects = false;
+    let federation = build(&settings, &[]).unwrap();
+    let minter = Minter::hs256(SECRET, Dialect::Pilox.hs256_issuer()).unwrap();
+    let token = minter.mint(Some(OWN), 60, Uuid::nil(), NOW).unwrap();
+    assert_eq!(
+        federation.check(&token, NOW_MS).err(),
+        Some(FederationRefusal::Invalid(VerifyError::BadClaims))
+    );
+}
+
+#[test]
+fn our_tokens_are_for_the_peer_and_of_our_dialects() {
+    let beta = origin("https://beta.example");
+    let own = with_keys().mint(&beta, Uuid::from_u128(9), NOW_MS).unwrap();
+    assert_eq!(own.own, own.other);
+    let shared = with_secret(&[])
+        .mint(&beta, Uuid::from_u128(9), NOW_MS)
+        .unwrap();
+    assert_ne!(shared.own, shared.other);
+    let mut at_beta = from_variables(&[("MESH_FEDERATION_SHARED_SECRET", SECRET)]);
+    at_beta.accept_both_dialects = false;
+    for (dialect, token) in [(Dialect::Hive, shared.own), (Dialect::Pilox, shared.other)] {
+        let federation = Federation::from_settings(&beta, dialect, &at_beta, &[]).unwrap();
+        assert!(federation.check(&token, NOW_MS).is_ok(), "{dialect:?}");
+    }
+}
+
+#[test]
+fn what_is_off_neither_verifies_nor_mints() {
+    let mut settings = from_variables(&[("MESH_FEDERATION_SHARED_SECRET", SECRET)]);
+    settings.enabled = false;
+    let federation = build(&settings, &[]).unwrap();
+    assert_eq!(
+        federation.check("anything", NOW_MS).err(),
+        Some(FederationRefusal::Disabled)
+    );
+    assert_eq!(
+        federation.mint(&origin("https://beta.example"), Uuid::nil(), NOW_MS),
+        None
+    );
+}
+
+#[test]
+fn a_replaced_roster_is_in_force_at_once() {
+    let federation = with_keys();
+    let token = from_beta(OWN, 60, NOW);
+    assert!(federation.check(&token, NOW_MS).is_ok());
+    let key = keys::public_key_of_seed(&[3; 32]).unwrap();
+    let other = Peer::new("gamma", origin("https://gamma.example"), Some(key));
+    federation.replace_roster(Roster::new(vec![other], Trust::PeerKeys).unwrap());
+    assert_eq!(
+        federation.check(&token, NOW_MS).err(),
+        Some(FederationRefusal::Invalid(VerifyError::BadClaims))
+    );
+}
+
+#[test]
+fn another_audience_is_also_our_issuer() {
+    let seed = "11".repeat(32);
+    let variables = [
+        ("MESH_FEDERATION_ED25519_SEED_HEX", seed.as_str()),
+        ("MESH_FEDERATION_JWT_AUDIENCE", " https://mesh.example/ "),
+    ];
+    let federation = build(&from_variables(&variables), &[beta()]).unwrap();
+    assert!(
+        federation
+            .check(&from_beta("https://mesh.example", 60, NOW), NOW_MS)
+            .is_ok()
+    );
+}

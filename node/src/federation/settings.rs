@@ -1,0 +1,96 @@
+//! What an operator says about federation: the table `[federation]` and the list `[[peers]]`.
+//!
+//! Every variable of `contract/env.md` that concerns tokens and peers is honoured. Rules that need more than one table
+//! are checked where the roster is built (`peers`).
+
+use std::time::Duration;
+
+use archipel_kit::settings;
+use archipel_kit::settings::Secret;
+
+use crate::federation::outbound::OutboundLimits;
+
+settings! {
+    /// How this node and its peers recognise each other.
+    pub struct FederationSettings {
+        /// Whether peers may call this node and this node may call peers.
+        pub enabled: bool = false, env ["MESH_FEDERATION_ENABLED"];
+        /// How tokens are signed: `Ed25519` gives every peer a key and an identity of its own; `HS256` is the mode of
+        /// Hive and Pilox, where all who hold the shared secret are one group. `auto` takes `HS256` where a shared
+        /// secret is configured, else `Ed25519` where a seed is.
+        pub algorithm: Algorithm = "auto", env ["MESH_FEDERATION_JWT_ALG"];
+        /// Secret shared by all nodes of an HS256 mesh. Whoever holds it can speak for any of them.
+        pub shared_secret: Option<Secret>, in 32..=1024, env ["MESH_FEDERATION_SHARED_SECRET"];
+        /// Our own signing key for Ed25519: the seed as 64 hexadecimal digits (`archipel keygen` makes one).
+        pub ed25519_seed: Option<Secret>, in 64..=64, env ["MESH_FEDERATION_ED25519_SEED_HEX"];
+        /// How long a token of ours lives. One call uses one token, so short is right.
+        pub token_ttl: Duration = "5m", in "30s"..="1h", env ["MESH_FEDERATION_JWT_TTL_SECONDS"];
+        /// How far the clocks of two nodes may differ.
+        pub clock_skew: Duration = "60s", in "0s"..="5m", env ["MESH_FEDERATION_JWT_CLOCK_SKEW_LEEWAY_SECONDS"];
+        /// The audience that tokens for us must name, and the issuer of our own (Ed25519), when peers know us under
+        /// another origin than `public_origin`.
+        pub audience: Option<String>, in 1..=512, env ["MESH_FEDERATION_JWT_AUDIENCE"], example "https://mesh.example.org";
+        /// Whether a token must name its audience. Without it, a token for one node opens every node of a mesh.
+        pub require_audience: bool = true, env ["MESH_FEDERATION_JWT_REQUIRE_AUDIENCE"];
+        /// Whether a token must have an id. Without it, a token can be used again until it expires.
+        pub require_jti: bool = true, env ["MESH_FEDERATION_JWT_REQUIRE_JTI"];
+        /// Whether HS256 tokens of the other dialect are taken. They are signed with the same secret.
+        pub accept_both_dialects: bool = true;
+        /// How long a peer may take until its answer begins. A blocking call to an agent takes as long as its work.
+        pub call_timeout: Duration = "30s", in "5s"..="2m", env ["MESH_FEDERATION_PROXY_TIMEOUT_MS"];
+        /// How long a peer's answer may be silent once it has begun; streams are kept alive by comments.
+        pub call_idle: Duration = "2m", in "5s"..="1h";
+        /// Peers as the variables of Hive and Pilox give them: origins without names, in the order of their keys.
+        /// What is no http or https origin is passed over, as there; `[[peers]]` is checked.
+        pub peer_origins: Vec<String> = [], env ["MESH_FEDERATION_PEERS"];
+        /// The keys of `peer_origins`: 64 hexadecimal digits each, one for each peer.
+        pub peer_ed25519_public_keys: Vec<String> = [], env ["MESH_FEDERATION_PEER_ED25519_PUBLIC_KEYS"];
+        /// Most peers from `peer_origins` that are taken.
+        pub max_peers: usize = 512, in 8..=8192, env ["MESH_FEDERATION_MAX_PEERS"];
+    }
+}
+
+settings! {
+    /// A node that we trust.
+    pub struct PeerSettings {
+        /// Its name in our URLs (`/peers/NAME/agents/..`): lower-case letters, digits, `.`, `_` and `-`.
+        pub name: String, in 1..=64, example "beta";
+        /// The origin by which it is reached and under which it signs.
+        pub origin: String, in 1..=512, example "https://beta.example.org";
+        /// Its public key as 64 hexadecimal digits; needed with Ed25519.
+        pub ed25519_public_key: Option<String>, in 64..=64;
+    }
+}
+
+settings! {
+    /// How federation tokens are signed.
+    pub enum Algorithm {
+        /// What the configured keys say.
+        Auto = "auto",
+        /// One secret shared by all.
+        Hs256 = "HS256",
+        /// A key for each node.
+        Ed25519 = "Ed25519",
+    }
+}
+
+impl FederationSettings {
+    /// The algorithm in force: never [`Algorithm::Auto`].
+    pub fn algorithm_in_force(&self) -> Algorithm {
+        match self.algorithm {
+            Algorithm::Auto if self.shared_secret.is_none() && self.ed25519_seed.is_some() => {
+                Algorithm::Ed25519
+            }
+            Algorithm::Auto => Algorithm::Hs256,
+            chosen => chosen,
+        }
+    }
+
+    /// How long calls to peers may take.
+    pub fn outbound_limits(&self) -> OutboundLimits {
+        OutboundLimits {
+            first_byte: self.call_timeout,
+            idle: self.call_idle,
+        }
+    }
+}

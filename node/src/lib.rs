@@ -1,0 +1,21 @@
+//! An Archipel node: an A2A server that federates.
+//!
+//! Read in the order of a request: `edge` (what it passes), `tasks` (who owns what it starts), `agents` (who does the
+//! work), `store` (what is kept). `federation` and `egress` are the way out to peers; `app` wires everything.
+
+pub mod agents;
+pub mod app;
+pub mod audit;
+pub mod bus;
+pub mod cli;
+pub mod config;
+pub mod edge;
+pub mod egress;
+pub mod error;
+pub mod federation;
+pub mod metrics;
+pub mod registry;
+pub mod replay;
+pub mod store;
+pub mod supervise;
+pub mod tasks;

@@ -1,0 +1,90 @@
+//! What a node counts. The documentation of a field is the help text that operators see.
+
+use archipel_kit::metrics;
+use archipel_kit::telemetry::metrics::{Counter, Gauge};
+use archipel_protocol::a2a::TaskState;
+use archipel_protocol::method::Method;
+
+metrics! {
+    /// How a task ended.
+    pub enum TaskEnd = "state" {
+        Completed = "completed",
+        Failed = "failed",
+        Canceled = "canceled",
+        Rejected = "rejected",
+    }
+}
+
+metrics! {
+    /// What is counted of tasks.
+    pub struct TaskMetrics {
+        /// Tasks opened.
+        pub opened: Counter<()> = "archipel_tasks_opened_total";
+        /// Tasks ended, by their last state.
+        pub ended: Counter<TaskEnd> = "archipel_tasks_ended_total";
+        /// Watchers cut off because they did not keep up.
+        pub watchers_cut: Counter<()> = "archipel_watchers_cut_total";
+        /// Tasks that are in memory because something happens to them or somebody watches them.
+        pub live: Gauge<()> = "archipel_tasks_live";
+    }
+}
+
+impl TaskMetrics {
+    /// A task ended in `state`; other states are no end.
+    pub fn count_end(&self, state: TaskState) {
+        let end = match state {
+            TaskState::Completed => TaskEnd::Completed,
+            TaskState::Failed => TaskEnd::Failed,
+            TaskState::Canceled => TaskEnd::Canceled,
+            TaskState::Rejected => TaskEnd::Rejected,
+            _ => return,
+        };
+        self.ended.count(end);
+    }
+}
+
+metrics! {
+    /// Which operation was asked for. Caller-chosen names never become labels.
+    pub enum RpcMethod = "method" {
+        SendMessage = "SendMessage",
+        SendStreamingMessage = "SendStreamingMessage",
+        GetTask = "GetTask",
+        CancelTask = "CancelTask",
+        SubscribeToTask = "SubscribeToTask",
+        Other = "other",
+    }
+}
+
+impl From<Method> for RpcMethod {
+    fn from(method: Method) -> Self {
+        match method {
+            Method::SendMessage => Self::SendMessage,
+            Method::SendStreamingMessage => Self::SendStreamingMessage,
+            Method::GetTask => Self::GetTask,
+            Method::CancelTask => Self::CancelTask,
+            Method::SubscribeToTask => Self::SubscribeToTask,
+            _ => Self::Other,
+        }
+    }
+}
+
+metrics! {
+    /// How a request was answered.
+    pub enum Answered = "outcome" {
+        Result = "result",
+        Error = "error",
+        Refused = "refused",
+    }
+}
+
+metrics! {
+    /// What is counted at the edge.
+    pub struct EdgeMetrics {
+        /// Calls to agents of this node, by operation and outcome: result, error (a JSON-RPC error), refused (before the operation).
+        pub calls: Counter<(RpcMethod, Answered)> = "archipel_calls_total";
+        /// Calls to agents of peers, by outcome.
+        pub peer_calls: Counter<Answered> = "archipel_peer_calls_total";
+        /// Streams that are open.
+        pub streams: Gauge<()> = "archipel_streams_open";
+    }
+}

@@ -1,0 +1,261 @@
+//! Which ids were used: a federation token, a bus event or an envelope is taken once.
+//!
+//! Owns [`ReplayGuard`], which keeps nothing but its counts: the ids are in the claim store, so a restart forgets none, and
+//! any number of guards (one per worker) share one memory. Answers [`ClaimId`] and [`Snapshot`]. When the store cannot say
+//! whether an id is new, neither can the guard: [`ReplayError::Undecided`], and the caller refuses for now.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use actix::{Actor, Context, Handler, Message, MessageResult, ResponseFuture};
+use archipel_kit::clock::Clock;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::store::{Claim, ClaimStore};
+
+/// Claims that may wait for one guard.
+const MAILBOX: usize = 1024;
+
+/// Takes an id for the caller, who goes on only if the answer is [`Claim::First`].
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "Result<Claim, ReplayError>")]
+pub struct ClaimId {
+    pub scope: ClaimScope,
+    /// Who gave out the id; ids of two issuers never meet.
+    pub issuer: String,
+    pub id: String,
+    /// Until when the id must be remembered: as long as whatever carries it would still be taken.
+    pub expires_at_ms: u64,
+}
+
+/// What kind of thing an id names; ids of two kinds never meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClaimScope {
+    FederationToken,
+    BusEvent,
+    Envelope,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ReplayError {
+    /// The answer is "come again", never yes.
+    #[error("whether the id was used before cannot be told now")]
+    Undecided,
+}
+
+/// Asks a guard for its counts.
+#[derive(Debug, Message)]
+#[rtype(result = "ReplaySnapshot")]
+pub struct Snapshot;
+
+/// What one guard has answered since it started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct ReplaySnapshot {
+    pub first: u64,
+    pub repeated: u64,
+    pub undecided: u64,
+}
+
+#[derive(Debug)]
+pub struct ReplayGuard {
+    claims: Arc<dyn ClaimStore>,
+    clock: Arc<dyn Clock>,
+    /// Shared with the answers that still wait for the store.
+    counts: Rc<Cell<ReplaySnapshot>>,
+}
+
+impl ReplayGuard {
+    pub fn new(claims: Arc<dyn ClaimStore>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            claims,
+            clock,
+            counts: Rc::default(),
+        }
+    }
+}
+
+impl Actor for ReplayGuard {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        context.set_mailbox_capacity(MAILBOX);
+    }
+}
+
+impl Handler<ClaimId> for ReplayGuard {
+    type Result = ResponseFuture<Result<Claim, ReplayError>>;
+
+    /// Claims wait for the store side by side: which of two is first is decided there, in one step.
+    fn handle(&mut self, message: ClaimId, _: &mut Self::Context) -> Self::Result {
+        let claims = Arc::clone(&self.claims);
+        let counts = Rc::clone(&self.counts);
+        let now_ms = self.clock.now_ms();
+        Box::pin(async move {
+            let answer = decide(&*claims, &message, now_ms).await;
+            counts.set(counted(counts.get(), answer));
+            answer
+        })
+    }
+}
+
+impl Handler<Snapshot> for ReplayGuard {
+    type Result = MessageResult<Snapshot>;
+
+    fn handle(&mut self, _: Snapshot, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.counts.get())
+    }
+}
+
+async fn decide(
+    claims: &dyn ClaimStore,
+    message: &ClaimId,
+    now_ms: u64,
+) -> Result<Claim, ReplayError> {
+    if message.expires_at_ms <= now_ms {
+        // The store may have forgotten it by now, so nobody can say that it is new.
+        return Ok(Claim::Repeated);
+    }
+    claims.claim(&key(message), message.expires_at_ms, now_ms).await.map_err(|error| {
+        tracing::error!(error = %error, claim.scope = message.scope.as_str(), "id could not be claimed");
+        ReplayError::Undecided
+    })
+}
+
+/// The name of a claim in the store: of one length whatever the issuer sends, and two different pairs of issuer and id
+/// never give one name, because the hash covers the length of the first.
+fn key(message: &ClaimId) -> String {
+    let mut hash = Sha256::new();
+    hash.update((message.issuer.len() as u64).to_be_bytes());
+    hash.update(&message.issuer);
+    hash.update(&message.id);
+    format!(
+        "{}:{}",
+        message.scope.as_str(),
+        hex::encode(hash.finalize())
+    )
+}
+
+fn counted(mut counts: ReplaySnapshot, answer: Result<Claim, ReplayError>) -> ReplaySnapshot {
+    let counter = match answer {
+        Ok(Claim::First) => &mut counts.first,
+        Ok(Claim::Repeated) => &mut counts.repeated,
+        Err(ReplayError::Undecided) => &mut counts.undecided,
+    };
+    *counter += 1;
+    counts
+}
+
+impl ClaimScope {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::FederationToken => "token",
+            Self::BusEvent => "event",
+            Self::Envelope => "envelope",
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use std::time::Duration;
+
+    use archipel_kit::clock::ManualClock;
+    use async_trait::async_trait;
+    use futures_util::future::join_all;
+
+    use super::*;
+    use crate::store::StoreError;
+    use crate::store::memory::MemoryStore;
+
+    #[derive(Debug)]
+    struct Broken;
+
+    #[async_trait]
+    impl ClaimStore for Broken {
+        async fn claim(&self, _: &str, _: u64, _: u64) -> Result<Claim, StoreError> {
+            Err(StoreError::Unavailable)
+        }
+    }
+
+    fn token(issuer: &str, id: &str) -> ClaimId {
+        ClaimId {
+            scope: ClaimScope::FederationToken,
+            issuer: issuer.to_owned(),
+            id: id.to_owned(),
+            expires_at_ms: 2000,
+        }
+    }
+
+    #[actix::test]
+    async fn an_id_is_taken_once() {
+        let clock = Arc::new(ManualClock::new(1000));
+        let claims = Arc::new(MemoryStore::new(1));
+        let guard = ReplayGuard::new(claims.clone(), clock.clone()).start();
+        let other = ReplayGuard::new(claims, clock.clone()).start();
+        let answers = join_all((0..20).map(|number| {
+            let guard = if number % 2 == 0 { &guard } else { &other };
+            guard.send(token("beta", "1"))
+        }))
+        .await;
+        let first = answers
+            .into_iter()
+            .filter(|answer| *answer.as_ref().unwrap() == Ok(Claim::First))
+            .count();
+        assert_eq!(first, 1);
+
+        let elsewhere = ClaimId {
+            scope: ClaimScope::Envelope,
+            ..token("beta", "1")
+        };
+        assert_eq!(guard.send(elsewhere).await.unwrap(), Ok(Claim::First));
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(
+            guard.send(token("beta", "2")).await.unwrap(),
+            Ok(Claim::Repeated)
+        );
+        let (one, two) = (
+            guard.send(Snapshot).await.unwrap(),
+            other.send(Snapshot).await.unwrap(),
+        );
+        assert_eq!(
+            (one.first + two.first, one.repeated + two.repeated),
+            (2, 20)
+        );
+    }
+
+    #[actix::test]
+    async fn an_undecided_claim_is_never_a_yes() {
+        let guard = ReplayGuard::new(Arc::new(Broken), Arc::new(ManualClock::new(1000))).start();
+        assert_eq!(
+            guard.send(token("beta", "1")).await.unwrap(),
+            Err(ReplayError::Undecided)
+        );
+        assert_eq!(
+            guard.send(Snapshot).await.unwrap(),
+            ReplaySnapshot {
+                undecided: 1,
+                ..ReplaySnapshot::default()
+            }
+        );
+    }
+
+    #[test]
+    fn keys_are_unambiguous_and_short() {
+        let long = "x".repeat(100_000);
+        let pairs = [
+            ("a", "bc"),
+            ("ab", "c"),
+            ("", "abc"),
+            ("abc", ""),
+            (&long, ""),
+            ("", &long),
+        ];
+        let keys: std::collections::BTreeSet<String> =
+            pairs.map(|(issuer, id)| key(&token(issuer, id))).into();
+        assert_eq!(keys.len(), pairs.len());
+        assert!(keys.iter().all(|key| key.len() == "token:".len() + 64));
+    }
+}

@@ -1,0 +1,83 @@
+//! What a dead actor means.
+//!
+//! A panic kills an actor for good. Some are made anew by whoever finds them dead: a task's actor by its hub. The single
+//! ones (registry, replay guard, audit, bus) are not, because a node that has lost one can no longer keep a promise. Then
+//! the node is not ready, and it stops, so that whatever runs it starts a whole one.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use parking_lot::RwLock;
+
+/// How often actors are looked at.
+pub const WATCH_EVERY: Duration = Duration::from_secs(1);
+
+type Alive = Box<dyn Fn() -> bool + Send + Sync>;
+
+/// Whether the node can do its work.
+#[derive(Default)]
+pub struct Health {
+    stopping: AtomicBool,
+    /// Bounded by the number of parts of a node; added while the node is built, never removed.
+    parts: RwLock<Vec<(&'static str, Alive)>>,
+}
+
+impl Health {
+    /// Looks after one more part.
+    pub fn watch(&self, name: &'static str, alive: impl Fn() -> bool + Send + Sync + 'static) {
+        self.parts.write().push((name, Box::new(alive)));
+    }
+
+    /// The parts that are dead.
+    pub fn dead(&self) -> Vec<&'static str> {
+        self.parts
+            .read()
+            .iter()
+            .filter(|(_, alive)| !alive())
+            .map(|(name, _)| *name)
+            .collect()
+    }
+
+    /// Why the node should get no requests; empty when it should.
+    pub fn missing(&self) -> Vec<&'static str> {
+        let mut missing = self.dead();
+        if self.stopping.load(Ordering::Relaxed) {
+            missing.push("stopping");
+        }
+        missing
+    }
+
+    /// From now on the node is about to stop.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn a_node_is_ready_as_long_as_all_of_it_lives_and_nobody_stops_it() {
+        let health = Health::default();
+        let alive = Arc::new(AtomicBool::new(true));
+        let heart = Arc::clone(&alive);
+        health.watch("audit", move || heart.load(Ordering::Relaxed));
+        health.watch("bus", || true);
+        let check = |dead: &[&str], missing: &[&str]| {
+            assert_eq!(
+                (health.dead(), health.missing()),
+                (dead.to_vec(), missing.to_vec())
+            );
+        };
+        check(&[], &[]);
+        alive.store(false, Ordering::Relaxed);
+        check(&["audit"], &["audit"]);
+        health.stop();
+        check(&["audit"], &["audit", "stopping"]);
+        alive.store(true, Ordering::Relaxed);
+        check(&[], &["stopping"]);
+    }
+}

@@ -1,0 +1,161 @@
+//! Tasks: opening, asking and watching them, wherever they live.
+//!
+//! Read `command` (what may be asked), `hub` (which tasks are live), `actor` (one live task), `machine` (what may happen
+//! to it), `turn` and `executor` (the agent's side), `feed` (the watcher's side), `shard` (which worker owns a task) and
+//! `recovery` (what a starting node finds).
+
+use std::sync::Arc;
+
+use actix::prelude::SendError;
+use bytes::Bytes;
+use uuid::Uuid;
+
+pub mod actor;
+pub mod command;
+pub mod executor;
+pub mod feed;
+pub mod hub;
+pub mod machine;
+pub mod recovery;
+pub mod shard;
+pub mod turn;
+
+use command::{
+    Answered, AskTask, Asked, OpenTask, Reply, TaskCaller, TaskCommand, TaskError, TurnCommand,
+};
+use feed::Feed;
+use shard::{HubPorts, Shard, ShardTable};
+
+/// A worker's way to all tasks of the node.
+#[derive(Debug, Clone)]
+pub struct Tasks {
+    shard: Shard,
+    local: HubPorts,
+    table: Arc<ShardTable>,
+}
+
+impl Tasks {
+    /// The way from the worker that owns `shard`, whose hub is `local`.
+    pub fn new(shard: Shard, local: HubPorts, table: Arc<ShardTable>) -> Self {
+        Self {
+            shard,
+            local,
+            table,
+        }
+    }
+
+    /// Opens a new task on this worker; the answer comes through the command's own reply.
+    pub fn open(&self, caller: TaskCaller, command: TurnCommand) {
+        let opened = self.local.open.try_send(OpenTask { caller, command });
+        if let Err(SendError::Full(open) | SendError::Closed(open)) = opened {
+            open.command.answer.refuse(TaskError::Busy);
+        }
+    }
+
+    /// Sends a further message to the task that is called `id`.
+    pub fn continue_task(&self, id: &str, caller: TaskCaller, command: TurnCommand) {
+        self.ask(
+            id,
+            Asked {
+                caller,
+                command: TaskCommand::Turn(Box::new(command)),
+            },
+        );
+    }
+
+    /// The task as JSON.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn read(
+        &self,
+        id: &str,
+        caller: TaskCaller,
+        history: Option<u32>,
+    ) -> Result<Bytes, TaskError> {
+        let (reply, answer) = Reply::pair();
+        self.ask(
+            id,
+            Asked {
+                caller,
+                command: TaskCommand::Read { history, reply },
+            },
+        );
+        answered(answer).await
+    }
+
+    /// Ends the task; it comes back as JSON.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn cancel(&self, id: &str, caller: TaskCaller) -> Result<Bytes, TaskError> {
+        let (reply, answer) = Reply::pair();
+        self.ask(
+            id,
+            Asked {
+                caller,
+                command: TaskCommand::Cancel { reply },
+            },
+        );
+        answered(answer).await
+    }
+
+    /// The task as it is and what happens from now on.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn watch(&self, id: &str, caller: TaskCaller) -> Result<Feed, TaskError> {
+        let (reply, answer) = Reply::pair();
+        self.ask(
+            id,
+            Asked {
+                caller,
+                command: TaskCommand::Watch { reply },
+            },
+        );
+        answered(answer).await
+    }
+
+    fn ask(&self, id: &str, asked: Asked) {
+        // Ids are ours; whatever does not look like one names nothing.
+        let Some(id) = task_id(id) else {
+            return asked.command.refuse(TaskError::NotFound);
+        };
+        let owner = self.shard.owner_of(id);
+        let hub = if owner == self.shard.index() {
+            Some(self.local.clone())
+        } else {
+            self.table.hub(owner)
+        };
+        let Some(hub) = hub else {
+            return asked.command.refuse(TaskError::Busy);
+        };
+        let sent = hub.ask.try_send(AskTask { id, asked });
+        if let Err(SendError::Full(ask) | SendError::Closed(ask)) = sent {
+            ask.asked.command.refuse(TaskError::Busy);
+        }
+    }
+}
+
+/// Waits for an answer; an actor that died before it answered counts as busy, since asking again will help.
+///
+/// # Errors
+/// Why not.
+pub async fn answered<T>(answer: Answered<T>) -> Result<T, TaskError> {
+    answer.await.unwrap_or(Err(TaskError::Busy))
+}
+
+/// The id in exactly the spelling in which it was given out.
+fn task_id(text: &str) -> Option<Uuid> {
+    let id = Uuid::try_parse(text).ok()?;
+    (text.len() == 36 && !text.bytes().any(|byte| byte.is_ascii_uppercase())).then_some(id)
+}
+
+#[cfg(test)]
+#[expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
+mod tests;

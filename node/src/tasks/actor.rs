@@ -1,0 +1,291 @@
+//! `TaskActor` owns one live task: its record, its running turn, who waits for it and who watches it.
+//!
+//! It answers [`TaskCommand`]s of the task's owner, and tells everybody else that there is no such task. Nothing is shown
+//! before it is kept: events gather while a commit is in flight, the next commit takes them all, and only then do they
+//! reach watchers, readers and waiting senders. It refuses a message while a turn is running and after the task's end.
+//! When it dies, `TaskHub` makes a new one from the store; a turn that ran is lost, and the new actor says so. Read on in
+//! `turning` (the agent's side) and `keeping` (the store's and the watchers').
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use archipel_kit::clock::Clock;
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::metrics::TaskMetrics;
+use crate::store::{EventRow, TaskStore};
+use crate::tasks::command::{Asked, Reply, TaskCaller, TaskCommand, TaskError, TurnCommand};
+use crate::tasks::feed::{Feed, LogEvent, Settled, Watcher};
+use crate::tasks::hub::TaskIdle;
+use crate::tasks::machine::Record;
+use crate::tasks::turn::TurnStep;
+
+mod keeping;
+mod turning;
+
+/// Commands that may wait for one task; more are refused.
+const MAILBOX: usize = 64;
+/// Events that watchers are shown before they get a chance to take them; well below what a feed holds.
+const SHOWN_AT_ONCE: usize = 64;
+/// Bytes of events after which a snapshot is kept in mid-turn at the earliest, so that loading a task stays cheap.
+const BYTES_PER_SNAPSHOT: usize = 64 * 1024;
+/// How long a store that refused is left alone.
+const RETRY: Duration = Duration::from_secs(1);
+/// How long the executor of a task that ended without it may take to tell its agent.
+const STOP_GRACE: Duration = Duration::from_secs(10);
+/// How often watchers that left are looked for while nothing happens.
+const SWEEP: Duration = Duration::from_secs(30);
+
+/// What every task needs.
+#[derive(Debug, Clone)]
+pub struct TaskPorts {
+    /// Where tasks are kept.
+    pub store: Arc<dyn TaskStore>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Bounds of one task.
+    pub limits: TaskLimits,
+    /// What is counted.
+    pub metrics: TaskMetrics,
+}
+
+/// Bounds of one task.
+#[derive(Debug, Clone, Copy)]
+pub struct TaskLimits {
+    /// How long one turn may take.
+    pub turn: Duration,
+    /// By how many bytes of JSON a task may grow.
+    pub size: usize,
+}
+
+/// How an actor reaches its hub.
+#[derive(Debug, Clone)]
+pub struct HubPort {
+    /// Takes the news that the actor has nothing to do.
+    pub idle: Recipient<TaskIdle>,
+    /// The hub's number for this actor.
+    pub actor: u64,
+}
+
+/// See the module.
+pub struct TaskActor {
+    id: Uuid,
+    owner: TaskCaller,
+    record: Record,
+    ports: TaskPorts,
+    hub: HubPort,
+    /// The command that opened the task, until the actor runs.
+    opening: Option<TurnCommand>,
+    turn: Option<RunningTurn>,
+    commits: Commits,
+    /// Answers that say what is not kept yet.
+    deferred: Vec<Deferred>,
+    /// Senders that wait for the outcome.
+    waiting: Vec<(Option<u32>, Reply<Bytes>)>,
+    watchers: Vec<Watcher>,
+    /// Commands handled, for the hub to tell whether another is on its way.
+    handled: u64,
+    sweep: Option<SpawnHandle>,
+    /// The whole task as JSON, as it was after the event of that number.
+    view: (u64, Bytes),
+}
+
+/// The way of events to the store. Bounded by the task's size limit.
+#[derive(Default)]
+struct Commits {
+    /// Applied, not yet handed to the store.
+    gathered: Vec<EventRow>,
+    /// Handed to the store, put back if it refuses.
+    in_flight: Vec<EventRow>,
+    running: bool,
+    /// The store refused: nothing is handed to it until it is tried again.
+    paused: bool,
+    /// Given up: the task was refused as a whole, or the store contradicts it. Nothing of it is kept or shown any more.
+    lost: bool,
+    /// Number of the last event that is kept; 0 = not even the task itself.
+    kept: u64,
+    /// Bytes of events handed to the store since the last snapshot.
+    since_snapshot: usize,
+    /// Size of the last snapshot. The next one waits until as much has been added, so that writing snapshots costs no
+    /// more than writing the events.
+    snapshot_size: usize,
+    /// The next change must carry a snapshot, whatever has been added.
+    snapshot_due: bool,
+    /// Applied, not yet shown to watchers.
+    unshown: VecDeque<LogEvent>,
+    /// Watchers have got as much as they are shown at once; the rest follows when they had time to take it.
+    showing: bool,
+}
+
+struct RunningTurn {
+    /// Fired when the task ended without the agent.
+    canceled: CancellationToken,
+    /// The running executor; it names the turn, too.
+    steps: SpawnHandle,
+    /// Ends the turn: at its limit, or after the grace once it was told to stop.
+    timer: Option<SpawnHandle>,
+}
+
+/// An answer that waits until event `after` is kept.
+struct Deferred {
+    after: u64,
+    answer: Answer,
+}
+
+enum Answer {
+    View(Bytes, Reply<Bytes>),
+    Feed(LogEvent, Reply<Feed>),
+    // That a task has ended is no more to be told too early than how it ended.
+    NotCancelable(Reply<Bytes>),
+    NothingToWatch(Reply<Feed>),
+}
+
+impl TaskActor {
+    /// A new task that begins with `opening`, its first turn. Its first command counts as handled.
+    pub fn open(
+        id: Uuid,
+        owner: TaskCaller,
+        ports: TaskPorts,
+        hub: HubPort,
+        mut opening: TurnCommand,
+    ) -> Self {
+        let id_text = id.hyphenated().to_string();
+        let context_id = opening
+            .message
+            .context_id
+            .take()
+            .unwrap_or_else(|| Uuid::new_v4().to_string());
+        let record = Record::open(
+            &id_text,
+            &context_id,
+            opening.message.clone(),
+            ports.clock.now_ms(),
+        );
+        Self {
+            opening: Some(opening),
+            handled: 1,
+            ..Self::idle(id, owner, record, ports, hub)
+        }
+    }
+
+    /// A task that was kept.
+    pub fn idle(
+        id: Uuid,
+        owner: TaskCaller,
+        record: Record,
+        ports: TaskPorts,
+        hub: HubPort,
+    ) -> Self {
+        Self {
+            id,
+            owner,
+            record,
+            ports,
+            hub,
+            opening: None,
+            turn: None,
+            commits: Commits::default(),
+            deferred: Vec::new(),
+            waiting: Vec::new(),
+            watchers: Vec::new(),
+            handled: 0,
+            sweep: None,
+            view: (0, Bytes::new()),
+        }
+    }
+
+    /// Marks the record as kept in its present form.
+    #[must_use]
+    pub fn already_kept(mut self) -> Self {
+        self.commits.kept = self.record.seq;
+        self
+    }
+
+    /// Starts the actor. Its mailbox has its full size at once, for the commands that were held back for it.
+    pub fn launch(self) -> Recipient<Asked> {
+        Self::create(|ctx| {
+            ctx.set_mailbox_capacity(MAILBOX);
+            self
+        })
+        .recipient()
+    }
+}
+
+impl Actor for TaskActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        if let Some(opening) = self.opening.take() {
+            self.answer_turn(opening.answer);
+            self.run_turn(opening.turn, ctx);
+        } else if self.record.settled() == Settled::No {
+            // The agent was at work when the actor before this one died; nobody else would ever end the task.
+            self.fail("the work on this message was lost inside the node");
+            self.commit(ctx);
+        }
+    }
+}
+
+impl Handler<Asked> for TaskActor {
+    type Result = ();
+
+    fn handle(&mut self, asked: Asked, ctx: &mut Self::Context) {
+        self.handled += 1;
+        if asked.caller != self.owner {
+            // Missing and foreign are the same to whoever asks.
+            asked.command.refuse(TaskError::NotFound);
+            return self.rest(ctx);
+        }
+        if self.commits.lost {
+            // The next actor has what the store has.
+            asked.command.refuse(TaskError::Busy);
+            return self.rest(ctx);
+        }
+        match asked.command {
+            TaskCommand::Turn(command) => self.further_turn(*command, ctx),
+            TaskCommand::Read { history, reply } => {
+                let view = self.view(history);
+                self.defer(Answer::View(view, reply));
+            }
+            TaskCommand::Watch { reply } if self.record.settled() == Settled::Ended => {
+                self.defer(Answer::NothingToWatch(reply));
+            }
+            TaskCommand::Watch { reply } => self.watch(reply),
+            TaskCommand::Cancel { reply } => self.cancel(reply, ctx),
+        }
+        self.release(ctx);
+    }
+}
+
+impl StreamHandler<TurnStep> for TaskActor {
+    fn handle(&mut self, step: TurnStep, ctx: &mut Self::Context) {
+        // The executor of a turn that has ended may have one more step in it.
+        if !self.is_running(ctx.handle()) {
+            return;
+        }
+        for event in step.told {
+            self.apply(event, ctx);
+        }
+        match step.outcome {
+            Some(outcome) => self.finish_turn(outcome, ctx),
+            None => self.limit_turn(ctx),
+        }
+        self.commit(ctx);
+    }
+
+    // The default stops the actor when a stream ends.
+    fn finished(&mut self, _: &mut Self::Context) {}
+}
+
+impl Answer {
+    fn refuse(self, error: TaskError) {
+        match self {
+            Self::View(_, reply) | Self::NotCancelable(reply) => reply.send(Err(error)),
+            Self::Feed(_, reply) | Self::NothingToWatch(reply) => reply.send(Err(error)),
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! Keeping, then showing: the way of events to the store, and only from there to anybody.
+
+use std::sync::Arc;
+
+use actix::prelude::*;
+use bytes::Bytes;
+use futures_util::FutureExt;
+
+use super::{Answer, BYTES_PER_SNAPSHOT, Deferred, RETRY, SHOWN_AT_ONCE, SWEEP, TaskActor};
+use crate::store::{EventRow, StoreError, TaskChange};
+use crate::tasks::command::{Reply, TaskError};
+use crate::tasks::feed::{Feed, LogEvent, Settled, Shown, Watcher};
+use crate::tasks::hub::TaskIdle;
+use crate::tasks::machine::TurnRefusal;
+
+impl TaskActor {
+    pub(super) fn gather(&mut self, event: LogEvent) {
+        if event.settled == Settled::Ended {
+            self.ports.metrics.count_end(self.record.task.status.state);
+        }
+        self.commits.gathered.push(EventRow {
+            seq: event.seq,
+            body: event.body.clone(),
+        });
+        self.commits.unshown.push_back(event);
+    }
+
+    pub(super) fn commit(&mut self, ctx: &mut Context<Self>) {
+        let unkept = self.commits.kept == 0 || !self.commits.gathered.is_empty();
+        let waits = self.commits.running || self.commits.paused || self.commits.lost;
+        if waits || !unkept {
+            return self.release(ctx);
+        }
+        self.commits.running = true;
+        let through = self.record.seq;
+        let change = self.next_change();
+        let store = Arc::clone(&self.ports.store);
+        let mut kept = async move { store.commit(change).await }.boxed();
+        // The memory store answers at once; only a store that does not costs a trip through the scheduler.
+        match (&mut kept).now_or_never() {
+            Some(outcome) => self.committed(through, outcome, ctx),
+            None => {
+                let kept = kept.into_actor(self);
+                ctx.spawn(
+                    kept.map(move |outcome, actor, ctx| actor.committed(through, outcome, ctx)),
+                );
+            }
+        }
+    }
+
+    fn next_change(&mut self) -> TaskChange {
+        self.commits.in_flight = std::mem::take(&mut self.commits.gathered);
+        let added: usize = self
+            .commits
+            .in_flight
+            .iter()
+            .map(|event| event.body.len())
+            .sum();
+        self.commits.since_snapshot += added;
+        let state = self.record.task.status.state;
+        let due = self.commits.kept == 0
+            || self.commits.snapshot_due
+            || self.record.settled() != Settled::No
+            || self.commits.since_snapshot >= BYTES_PER_SNAPSHOT.max(self.commits.snapshot_size);
+        // In mid-turn nobody else will want just this state: it is not remembered, since it may be large.
+        let view = match (due, self.record.settled()) {
+            (false, _) => Bytes::new(),
+            (true, Settled::No) => self.record.view(None),
+            (true, _) => self.view(None),
+        };
+        TaskChange {
+            id: self.id,
+            owner: Arc::clone(&self.owner.owner),
+            agent: Arc::clone(&self.owner.agent),
+            context_id: self
+                .record
+                .task
+                .context_id
+                .as_deref()
+                .unwrap_or_default()
+                .into(),
+            state: state.number(),
+            terminal: state.is_terminal(),
+            updated_ms: self
+                .record
+                .task
+                .status
+                .timestamp
+                .map_or(0, |at| at.unix_ms()),
+            snapshot: due.then(|| {
+                self.commits.since_snapshot = 0;
+                self.commits.snapshot_size = view.len();
+                self.commits.snapshot_due = false;
+                self.record.keep(&view)
+            }),
+            events: self.commits.in_flight.clone(),
+        }
+    }
+
+    fn committed(
+        &mut self,
+        through: u64,
+        outcome: Result<(), StoreError>,
+        ctx: &mut Context<Self>,
+    ) {
+        self.commits.running = false;
+        match outcome {
+            Ok(()) => {
+                self.commits.in_flight.clear();
+                self.commits.kept = through;
+                self.release(ctx);
+                if !self.commits.gathered.is_empty() {
+                    self.commit(ctx);
+                }
+            }
+            Err(error) => self.not_committed(error, ctx),
+        }
+    }
+
+    /// Nothing is acknowledged. A task that was never kept is gone, and one that contradicts the store is what the store
+    /// has; another keeps its events and tries again.
+    fn not_committed(&mut self, error: StoreError, ctx: &mut Context<Self>) {
+        tracing::warn!(task.id = %self.id, %error, "a task could not be kept");
+        for (_, reply) in self.waiting.drain(..) {
+            reply.send(Err(TaskError::NotKept(error.clone())));
+        }
+        for deferred in self.deferred.drain(..) {
+            deferred.answer.refuse(TaskError::NotKept(error.clone()));
+        }
+        let mut events = std::mem::take(&mut self.commits.in_flight);
+        events.append(&mut self.commits.gathered);
+        if self.commits.kept == 0 || matches!(error, StoreError::Corrupt(_)) {
+            self.commits.lost = true;
+            self.end_turn(ctx);
+            self.commits.unshown.clear();
+            self.watchers.clear();
+            return self.rest(ctx);
+        }
+        // The next change must not count on a snapshot that was in this one.
+        self.commits.snapshot_due = true;
+        self.commits.gathered = events;
+        self.commits.paused = true;
+        ctx.run_later(RETRY, |actor, ctx| {
+            actor.commits.paused = false;
+            actor.commit(ctx);
+        });
+    }
+
+    /// Written once for the store and for whoever waits for the same state.
+    pub(super) fn view(&mut self, history: Option<u32>) -> Bytes {
+        if history.is_some() {
+            return self.record.view(history);
+        }
+        if self.view.0 != self.record.seq {
+            self.view = (self.record.seq, self.record.view(None));
+        }
+        self.view.1.clone()
+    }
+
+    pub(super) fn defer(&mut self, answer: Answer) {
+        self.deferred.push(Deferred {
+            after: self.record.seq,
+            answer,
+        });
+    }
+
+    pub(super) fn watch(&mut self, reply: Reply<Feed>) {
+        let view = self.view(None);
+        let first = LogEvent {
+            seq: self.record.seq,
+            body: [b"{\"task\":", view.as_ref(), b"}"].concat().into(),
+            settled: self.record.settled(),
+        };
+        self.defer(Answer::Feed(first, reply));
+    }
+
+    /// Hands out whatever says only what is kept, in this order: new watchers begin, events are shown, senders that
+    /// waited for the outcome get it.
+    pub(super) fn release(&mut self, ctx: &mut Context<Self>) {
+        let kept = self.commits.kept;
+        if kept == 0 {
+            return;
+        }
+        for deferred in self
+            .deferred
+            .extract_if(.., |deferred| deferred.after <= kept)
+        {
+            match deferred.answer {
+                Answer::View(view, reply) => reply.send(Ok(view)),
+                Answer::Feed(first, reply) => {
+                    let (watcher, feed) = Watcher::begin(&first);
+                    self.watchers.extend(watcher);
+                    reply.send(Ok(feed));
+                }
+                Answer::NotCancelable(reply) => reply.send(Err(TaskError::NotCancelable)),
+                Answer::NothingToWatch(reply) => reply.send(Err(TurnRefusal::Ended.into())),
+            }
+        }
+        self.show(ctx);
+        if self.record.settled() != Settled::No && kept == self.record.seq {
+            for (history, reply) in std::mem::take(&mut self.waiting) {
+                let view = self.view(history);
+                reply.send(Ok(view));
+            }
+        }
+        self.rest(ctx);
+    }
+
+    /// Shows watchers what is kept, a part of it at a time: a burst must not cut off those who had no time to read.
+    fn show(&mut self, ctx: &mut Context<Self>) {
+        if self.commits.showing {
+            return;
+        }
+        let kept = self.commits.kept;
+        let mut shown = 0;
+        while let Some(event) = self.commits.unshown.pop_front_if(|event| event.seq <= kept) {
+            let metrics = &self.ports.metrics;
+            self.watchers.retain_mut(|watcher| {
+                let outcome = watcher.show(&event);
+                if outcome == Shown::CutOff {
+                    metrics.watchers_cut.count(());
+                }
+                outcome == Shown::Taken
+            });
+            shown += 1;
+            if shown >= SHOWN_AT_ONCE && !self.watchers.is_empty() {
+                self.commits.showing = true;
+                let others_had_time = tokio::task::yield_now().into_actor(self);
+                ctx.spawn(others_had_time.map(|(), actor, ctx| {
+                    actor.commits.showing = false;
+                    actor.release(ctx);
+                }));
+                return;
+            }
+        }
+    }
+
+    /// Tells the hub when nothing keeps this actor alive; the hub lets go of it unless another command is on its way.
+    pub(super) fn rest(&mut self, ctx: &mut Context<Self>) {
+        let busy = self.turn.is_some()
+            || self.commits.running
+            || !self.commits.gathered.is_empty()
+            || !self.commits.unshown.is_empty()
+            || !self.deferred.is_empty()
+            || !self.waiting.is_empty();
+        if busy {
+            return;
+        }
+        self.watchers.retain(Watcher::is_open);
+        if !self.watchers.is_empty() {
+            if self.sweep.is_none() {
+                self.sweep = Some(ctx.run_interval(SWEEP, |actor, ctx| actor.rest(ctx)));
+            }
+            return;
+        }
+        if let Some(sweep) = self.sweep.take() {
+            ctx.cancel_future(sweep);
+        }
+        let idle = TaskIdle {
+            id: self.id,
+            actor: self.hub.actor,
+            handled: self.handled,
+        };
+        match self.hub.idle.try_send(idle) {
+            Ok(()) => {}
+            Err(SendError::Full(_)) => {
+                // The hub is busy: ask again later rather than live for ever.
+                ctx.run_later(RETRY, |actor, ctx| actor.rest(ctx));
+            }
+            Err(SendError::Closed(_)) => ctx.stop(),
+        }
+    }
+}

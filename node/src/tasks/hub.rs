@@ -1,0 +1,204 @@
+//! `TaskHub` owns which tasks are live on one worker: it opens them, finds them, loads them from the store and lets go of
+//! idle ones.
+//!
+//! It refuses new tasks beyond its bound. Of a task that is being loaded it holds the commands back, so that a task never
+//! has two actors. An actor that died is found dead at the next command and loaded anew.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use actix::prelude::*;
+use uuid::Uuid;
+
+use crate::store::StoredTask;
+use crate::tasks::actor::{HubPort, TaskActor, TaskPorts};
+use crate::tasks::command::{AskTask, Asked, OpenTask, TaskCaller, TaskError};
+use crate::tasks::machine::Record;
+use crate::tasks::shard::Shard;
+
+/// Commands that may wait for one worker; more are refused.
+const MAILBOX: usize = 8192;
+/// Commands that may wait for one task to be loaded.
+const HELD_BACK: usize = 64;
+
+/// Tells the hub that a task's actor has nothing to do after so many commands.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct TaskIdle {
+    /// Which task.
+    pub id: Uuid,
+    /// Which of the actors that the task had.
+    pub actor: u64,
+    /// How many commands its actor has handled.
+    pub handled: u64,
+}
+
+/// See the module.
+pub struct TaskHub {
+    shard: Shard,
+    ports: TaskPorts,
+    /// Most live tasks on this worker.
+    bound: usize,
+    live: HashMap<Uuid, Live>,
+    /// Actors started so far.
+    started: u64,
+    /// Commands to tasks that are being loaded; bounded by `HELD_BACK` each.
+    loading: HashMap<Uuid, Vec<Asked>>,
+}
+
+struct Live {
+    actor: Recipient<Asked>,
+    /// Its number: an earlier actor of the same task may still have something to say.
+    number: u64,
+    /// Commands sent to the actor.
+    sent: u64,
+}
+
+impl TaskHub {
+    /// A hub for the tasks of `shard`.
+    pub fn new(shard: Shard, ports: TaskPorts, bound: usize) -> Self {
+        Self {
+            shard,
+            ports,
+            bound,
+            live: HashMap::new(),
+            started: 0,
+            loading: HashMap::new(),
+        }
+    }
+
+    fn pass_on(&mut self, id: Uuid, asked: Asked, ctx: &mut Context<Self>) {
+        if let Some(live) = self.live.get_mut(&id) {
+            if live.actor.connected() {
+                match live.actor.try_send(asked) {
+                    Ok(()) => live.sent += 1,
+                    Err(SendError::Full(asked) | SendError::Closed(asked)) => {
+                        asked.command.refuse(TaskError::Busy);
+                    }
+                }
+                return;
+            }
+            tracing::error!(task.id = %id, "the actor of a task died; it is loaded again");
+            self.forget(id);
+        }
+        self.load(id, asked, ctx);
+    }
+
+    fn load(&mut self, id: Uuid, asked: Asked, ctx: &mut Context<Self>) {
+        let held_back = self.loading.entry(id).or_default();
+        if held_back.len() >= HELD_BACK {
+            return asked.command.refuse(TaskError::Busy);
+        }
+        held_back.push(asked);
+        if held_back.len() > 1 {
+            return;
+        }
+        let store = Arc::clone(&self.ports.store);
+        let loaded = async move { store.load(id).await }.into_actor(self);
+        ctx.spawn(loaded.map(move |outcome, hub, ctx| match outcome {
+            Ok(Some(stored)) => hub.loaded(id, &stored, ctx),
+            Ok(None) => hub.refuse_held_back(id, &TaskError::NotFound),
+            Err(error) => {
+                tracing::warn!(task.id = %id, %error, "a task could not be loaded");
+                hub.refuse_held_back(id, &TaskError::NotKept(error));
+            }
+        }));
+    }
+
+    fn loaded(&mut self, id: Uuid, stored: &StoredTask, ctx: &mut Context<Self>) {
+        let record = match Record::restore(stored) {
+            Ok(record) => record,
+            Err(error) => {
+                tracing::error!(task.id = %id, %error, "a kept task cannot be read");
+                return self.refuse_held_back(id, &TaskError::Busy);
+            }
+        };
+        let owner = TaskCaller {
+            owner: stored.owner.clone(),
+            agent: stored.agent.clone(),
+        };
+        let port = self.port(ctx);
+        let actor = TaskActor::idle(id, owner, record, self.ports.clone(), port).already_kept();
+        self.enter(id, actor, 0);
+        for asked in self.loading.remove(&id).unwrap_or_default() {
+            self.pass_on(id, asked, ctx);
+        }
+    }
+
+    /// How the next actor reaches this hub.
+    fn port(&mut self, ctx: &mut Context<Self>) -> HubPort {
+        self.started += 1;
+        HubPort {
+            idle: ctx.address().recipient(),
+            actor: self.started,
+        }
+    }
+
+    fn enter(&mut self, id: Uuid, actor: TaskActor, sent: u64) {
+        let live = Live {
+            actor: actor.launch(),
+            number: self.started,
+            sent,
+        };
+        self.live.insert(id, live);
+        self.ports.metrics.live.add(1, ());
+    }
+
+    /// Dropping the last recipient of a task's actor ends it.
+    fn forget(&mut self, id: Uuid) {
+        if self.live.remove(&id).is_some() {
+            self.ports.metrics.live.add(-1, ());
+        }
+    }
+
+    fn refuse_held_back(&mut self, id: Uuid, error: &TaskError) {
+        for asked in self.loading.remove(&id).unwrap_or_default() {
+            asked.command.refuse(error.clone());
+        }
+    }
+}
+
+impl Actor for TaskHub {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
+    }
+}
+
+impl Handler<OpenTask> for TaskHub {
+    type Result = ();
+
+    fn handle(&mut self, open: OpenTask, ctx: &mut Self::Context) {
+        if self.live.len() >= self.bound {
+            return open.command.answer.refuse(TaskError::Busy);
+        }
+        let id = self.shard.task_id(self.ports.clock.now_ms());
+        self.ports.metrics.opened.count(());
+        let port = self.port(ctx);
+        let actor = TaskActor::open(id, open.caller, self.ports.clone(), port, open.command);
+        self.enter(id, actor, 1);
+    }
+}
+
+impl Handler<AskTask> for TaskHub {
+    type Result = ();
+
+    fn handle(&mut self, ask: AskTask, ctx: &mut Self::Context) {
+        self.pass_on(ask.id, ask.asked, ctx);
+    }
+}
+
+impl Handler<TaskIdle> for TaskHub {
+    type Result = ();
+
+    fn handle(&mut self, idle: TaskIdle, _: &mut Self::Context) {
+        if self
+            .live
+            .get(&idle.id)
+            .is_some_and(|live| live.number == idle.actor && live.sent == idle.handled)
+        {
+            self.forget(idle.id);
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! What may happen to a task: pure rules over its record, with the clock passed in.
+//!
+//! A record is changed only by [`Record::apply`] and its siblings; each change yields the event that tells of it, already
+//! written as JSON, because the same bytes go to the log and to every watcher.
+
+use archipel_protocol::a2a::{
+    ArtifactUpdate, Message, StatusUpdate, StreamEvent, Task, TaskState, TaskStatus, Timestamp,
+};
+use archipel_protocol::object::{Extra, Invalid, Json};
+use bytes::Bytes;
+
+use crate::store::{Snapshot, StoredTask};
+use crate::tasks::executor::TurnEvent;
+use crate::tasks::feed::{LogEvent, Settled};
+
+/// A task with what belongs to it but is not shown.
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// As the client sees it.
+    pub task: Task,
+    /// What the executor told to remember.
+    pub memory: Option<Json>,
+    /// Number of the last event; the opening of the task is event 1.
+    pub seq: u64,
+    /// Rough size of what was made and said after the task was opened, in bytes of JSON.
+    size: usize,
+}
+
+/// Why a message cannot open a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TurnRefusal {
+    /// Nothing changes any more.
+    #[error("the task has ended")]
+    Ended,
+    /// One turn at a time.
+    #[error("the task is still working on the previous message")]
+    Busy,
+    /// The task would hold more than it may.
+    #[error("the task holds as much as one task may")]
+    TooLarge,
+    /// The message names another conversation than the task's.
+    #[error("the message's contextId is not the task's")]
+    WrongContext,
+}
+
+/// The task has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the task has ended")]
+pub struct AlreadyEnded;
+
+impl Record {
+    /// A new task: submitted, its history the message that opens it. `id` and `context_id` are ours or the client's.
+    pub fn open(id: &str, context_id: &str, mut message: Message, now_ms: u64) -> Self {
+        message.task_id = Some(id.to_owned());
+        message.context_id = Some(context_id.to_owned());
+        let task = Task {
+            id: id.to_owned(),
+            context_id: Some(context_id.to_owned()),
+            status: TaskStatus::new(TaskState::Submitted, Timestamp::from_unix_ms(now_ms)),
+            artifacts: Vec::new(),
+            history: vec![message],
+            metadata: None,
+            extra: Extra::default(),
+        };
+        Self {
+            task,
+            memory: None,
+            seq: 1,
+            size: 0,
+        }
+    }
+
+    /// Adds a further message, unless the task would become larger than `limit`; the turn is begun with
+    /// [`Record::begin`].
+    ///
+    /// # Errors
+    /// When the task has ended or is full, or the message belongs to another conversation.
+    pub fn hear(&mut self, mut message: Message, limit: usize) -> Result<(), TurnRefusal> {
+        if self.task.status.state.is_terminal() {
+            return Err(TurnRefusal::Ended);
+        }
+        if message.context_id.is_some() && message.context_id != self.task.context_id {
+            return Err(TurnRefusal::WrongContext);
+        }
+        let size = self.size.saturating_add(json(&message).len());
+        if size > limit {
+            return Err(TurnRefusal::TooLarge);
+        }
+        self.size = size;
+        message.task_id = Some(self.task.id.clone());
+        message.context_id.clone_from(&self.task.context_id);
+        // What the agent asked comes before the answer to it.
+        self.task.history.extend(self.task.status.message.take());
+        self.task.history.push(message);
+        Ok(())
+    }
+
+    /// The agent begins to work.
+    pub fn begin(&mut self, now_ms: u64) -> LogEvent {
+        self.move_to(TaskState::Working, None, None, now_ms)
+    }
+
+    /// What an agent told. `None` when it changes nothing that is shown: something to remember, or a task that has
+    /// ended (states never go backwards).
+    pub fn apply(&mut self, told: TurnEvent, now_ms: u64) -> Option<LogEvent> {
+        if self.task.status.state.is_terminal() {
+            return None;
+        }
+        match told {
+            TurnEvent::Remember(memory) => {
+                self.memory = Some(memory);
+                None
+            }
+            TurnEvent::Status {
+                state,
+                message,
+                metadata,
+            } => Some(self.move_to(state, message, metadata, now_ms)),
+            TurnEvent::Artifact {
+                artifact,
+                append,
+                last_chunk,
+                metadata,
+            } => Some(self.log(StreamEvent::ArtifactUpdate(ArtifactUpdate {
+                task_id: self.task.id.clone(),
+                context_id: self.context_id(),
+                artifact,
+                append,
+                last_chunk,
+                metadata,
+                extra: Extra::default(),
+            }))),
+        }
+    }
+
+    /// Ends the task by the client's wish.
+    ///
+    /// # Errors
+    /// When it has ended already.
+    pub fn cancel(&mut self, now_ms: u64) -> Result<LogEvent, AlreadyEnded> {
+        self.end(TaskState::Canceled, None, now_ms)
+    }
+
+    /// Ends the task by an error; the reason is shown as the agent's message.
+    ///
+    /// # Errors
+    /// When it has ended already.
+    pub fn fail(
+        &mut self,
+        reason: &str,
+        message_id: String,
+        now_ms: u64,
+    ) -> Result<LogEvent, AlreadyEnded> {
+        self.end(
+            TaskState::Failed,
+            Some(Message::from_agent(message_id, reason)),
+            now_ms,
+        )
+    }
+
+    /// Ends the turn of an agent that is done without having said so.
+    pub fn finish(&mut self, now_ms: u64) -> Option<LogEvent> {
+        if self.settled() != Settled::No {
+            return None;
+        }
+        Some(self.move_to(TaskState::Completed, None, None, now_ms))
+    }
+
+    /// Whether somebody who waits for the outcome has it.
+    pub fn settled(&self) -> Settled {
+        Settled::of(self.task.status.state)
+    }
+
+    /// Bytes of JSON that the task has grown by since it was opened, roughly.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// The task as JSON, with at most `history` messages.
+    pub fn view(&self, history: Option<u32>) -> Bytes {
+        match history {
+            None => json(&self.task),
+            Some(_) => json(&self.task.clone().with_history_limit(history)),
+        }
+    }
+
+    /// How the record is kept: the task, and behind a line end what the executor remembers. Neither has a line end of
+    /// its own, since JSON is kept without white space.
+    pub fn keep(&self, view: &Bytes) -> Snapshot {
+        let body = match &self.memory {
+            None => view.clone(),
+            Some(memory) => [view.as_ref(), b"\n", memory.text().as_bytes()]
+                .concat()
+                .into(),
+        };
+        Snapshot {
+            seq: self.seq,
+            body,
+        }
+    }
+
+    /// The record as it was kept.
+    ///
+    /// # Errors
+    /// When what was kept is not what [`Record::keep`] writes.
+    pub fn restore(stored: &StoredTask) -> Result<Self, Invalid> {
+        let text = utf8(&stored.snapshot.body)?;
+        let (task, memory) = match text.split_once('\n') {
+            None => (text, None),
+            Some((task, memory)) => (task, Some(memory)),
+        };
+        let mut record = Self {
+            task: Task::read(task)?,
+            memory: memory.map(Json::read).transpose()?,
+            seq: stored.snapshot.seq,
+            size: task.len(),
+        };
+        for row in &stored.events {
+            record.fold(StreamEvent::read(utf8(&row.body)?)?);
+            record.size += row.body.len();
+            record.seq = row.seq;
+        }
+        Ok(record)
+    }
+
+    fn context_id(&self) -> String {
+        self.task.context_id.clone().unwrap_or_default()
+    }
+
+    fn end(
+        &mut self,
+        state: TaskState,
+        message: Option<Message>,
+        now_ms: u64,
+    ) -> Result<LogEvent, AlreadyEnded> {
+        if self.task.status.state.is_terminal() {
+            return Err(AlreadyEnded);
+        }
+        Ok(self.move_to(state, message, None, now_ms))
+    }
+
+    fn move_to(
+        &mut self,
+        state: TaskState,
+        message: Option<Message>,
+        metadata: Option<Json>,
+        now_ms: u64,
+    ) -> LogEvent {
+        // The agent's own ids of task and conversation, if it names any, mean nothing to our client.
+        let message = message.map(|mut message| {
+            message.task_id = Some(self.task.id.clone());
+            message.context_id.clone_from(&self.task.context_id);
+            message
+        });
+        let status = TaskStatus {
+            message,
+            ..TaskStatus::new(state, Timestamp::from_unix_ms(now_ms))
+        };
+        self.log(StreamEvent::StatusUpdate(StatusUpdate {
+            task_id: self.task.id.clone(),
+            context_id: self.context_id(),
+            status,
+            metadata,
+            extra: Extra::default(),
+        }))
+    }
+
+    /// Writes the event, then lets it change the task.
+    fn log(&mut self, event: StreamEvent) -> LogEvent {
+        self.seq += 1;
+        let body = json(&event);
+        self.size += body.len();
+        self.fold(event);
+        LogEvent {
+            seq: self.seq,
+            body,
+            settled: self.settled(),
+        }
+    }
+
+    fn fold(&mut self, event: StreamEvent) {
+        match event {
+            StreamEvent::StatusUpdate(update) => {
+                let before = std::mem::replace(&mut self.task.status, update.status);
+                // What the agent said before stays part of the conversation.
+                self.task.history.extend(before.message);
+            }
+            StreamEvent::ArtifactUpdate(update) => {
+                let known = self
+                    .task
+                    .artifacts
+                    .iter_mut()
+                    .find(|known| known.artifact_id == update.artifact.artifact_id);
+                match known {
+                    Some(known) if update.append => known.parts.extend(update.artifact.parts),
+                    Some(known) => *known = update.artifact,
+                    None => self.task.artifacts.push(update.artifact),
+                }
+            }
+            StreamEvent::Task(_) | StreamEvent::Message(_) => {}
+        }
+    }
+}
+
+fn utf8(body: &[u8]) -> Result<&str, Invalid> {
+    std::str::from_utf8(body).map_err(|_| Invalid::new("", "is not UTF-8"))
+}
+
+/// The JSON of a type of the protocol, which always has one.
+fn json(value: &impl serde::Serialize) -> Bytes {
+    let mut out = Vec::with_capacity(512);
+    match serde_json::to_writer(&mut out, value) {
+        Ok(()) => out.into(),
+        Err(error) => {
+            tracing::error!(%error, "a value of the protocol could not be written");
+            Bytes::from_static(b"null")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
