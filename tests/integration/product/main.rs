@@ -1,0 +1,32 @@
+//! The product as a client, a peer and an operator meet it: real sockets, real processes, agents that the tests play.
+//!
+//! Read `bad_input` first: it is what the edge refuses, in the order in which it looks. Then what it is all for: `tasks`,
+//! `streams`, `upstream`, `federation`, `cards`; and what operators rely on: `durability`, `startup`, `operator`.
+#![cfg(test)]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
+
+mod bad_input;
+mod cards;
+mod durability;
+mod federation;
+mod operator;
+mod startup;
+mod streams;
+mod tasks;
+mod upstream;
+
+/// The node as a program.
+const NODE: &str = env!("CARGO_BIN_EXE_node-under-test");
+
+/// Where the echo agent of every node is called.
+const ECHO: &str = "/agents/echo";
+
+/// Tells a node of an agent that is reached by URL.
+fn upstream_agent(id: &str, url: &str) -> String {
+    format!("[[agents]]\nid = \"{id}\"\nkind = \"a2a\"\nurl = \"{url}\"\n")
+}

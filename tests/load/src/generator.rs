@@ -1,0 +1,209 @@
+//! The clients: a fixed number of connections, each with one request under way, every answer checked.
+//!
+//! It speaks just enough HTTP/1.1 to cost little beside the servers that it loads: on a small machine what the generator
+//! takes is missing there. `answer` reads what comes back.
+
+use std::cell::{Cell, RefCell};
+use std::io::Write;
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use archipel_kit::clock::{Clock, SystemClock};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::generator::answer::Answer;
+use crate::rows::Target;
+
+mod answer;
+
+/// No server takes this long over one answer.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// How long connections go on asking.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Until {
+    Time(Duration),
+    Requests(u64),
+}
+
+/// What a run came to.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) elapsed: Duration,
+    /// How long each request took, in microseconds; one for each.
+    pub(crate) waits_us: Vec<u32>,
+}
+
+/// Asks one server. The connections stay open between runs.
+pub(crate) struct Generator {
+    shared: Rc<Shared>,
+    connections: Vec<Option<Connection>>,
+}
+
+struct Shared {
+    target: Target,
+    clock: SystemClock,
+    /// Request head and body, cut where the number of the request goes; the number has always as many digits.
+    template: [String; 3],
+    /// Number of the next request: no two messages of a server have the same id.
+    next: Cell<u64>,
+    /// No request has this number or a greater one; moves with every run.
+    end: Cell<u64>,
+    /// On the clock's monotonic time.
+    deadline: Cell<Duration>,
+}
+
+struct Connection {
+    socket: TcpStream,
+    request: Vec<u8>,
+    received: Vec<u8>,
+}
+
+impl Generator {
+    /// Connects when it is first run.
+    pub(crate) fn new(target: &Target, connections: u16, clock: SystemClock) -> Self {
+        let shared = Shared {
+            template: template(target),
+            target: target.clone(),
+            clock,
+            next: Cell::new(0),
+            end: Cell::new(0),
+            deadline: Cell::new(Duration::ZERO),
+        };
+        Self {
+            shared: Rc::new(shared),
+            connections: (0..connections).map(|_| None).collect(),
+        }
+    }
+
+    /// Asks until then. Must run inside a `LocalSet`.
+    ///
+    /// # Errors
+    /// At the first answer that is missing or wrong.
+    pub(crate) async fn run(&mut self, until: Until) -> anyhow::Result<Outcome> {
+        let shared = &self.shared;
+        let started = shared.clock.monotonic();
+        let (requests, time) = match until {
+            Until::Time(time) => (u64::MAX, time),
+            Until::Requests(requests) => {
+                (shared.next.get().saturating_add(requests), Duration::MAX)
+            }
+        };
+        shared.end.set(requests);
+        shared.deadline.set(started.saturating_add(time));
+        let waits_us = Rc::new(RefCell::new(Vec::new()));
+        let mut asking = JoinSet::new();
+        for connection in self.connections.drain(..) {
+            asking.spawn_local(ask(connection, Rc::clone(shared), Rc::clone(&waits_us)));
+        }
+        while let Some(ended) = asking.join_next().await {
+            self.connections.push(Some(ended??));
+        }
+        let elapsed = shared.clock.monotonic().saturating_sub(started);
+        Ok(Outcome {
+            elapsed,
+            waits_us: waits_us.take(),
+        })
+    }
+}
+
+async fn ask(
+    connection: Option<Connection>,
+    shared: Rc<Shared>,
+    waits_us: Rc<RefCell<Vec<u32>>>,
+) -> anyhow::Result<Connection> {
+    let mut connection = match connection {
+        Some(connection) => connection,
+        None => Connection::open(&shared).await?,
+    };
+    loop {
+        let (number, begun) = (shared.next.get(), shared.clock.monotonic());
+        if number >= shared.end.get() || begun >= shared.deadline.get() {
+            return Ok(connection);
+        }
+        shared.next.set(number + 1);
+        let answered = timeout(SILENCE, connection.exchange(&shared, number)).await;
+        answered.context("a request was not answered in time")??;
+        let wait = shared.clock.monotonic().saturating_sub(begun);
+        waits_us
+            .borrow_mut()
+            .push(u32::try_from(wait.as_micros()).unwrap_or(u32::MAX));
+    }
+}
+
+impl Connection {
+    async fn open(shared: &Shared) -> anyhow::Result<Self> {
+        let socket = TcpStream::connect(shared.target.address).await?;
+        socket.set_nodelay(true)?;
+        Ok(Self {
+            socket,
+            request: Vec::new(),
+            received: Vec::with_capacity(8192),
+        })
+    }
+
+    async fn exchange(&mut self, shared: &Shared, number: u64) -> anyhow::Result<()> {
+        let [before, between, after] = &shared.template;
+        self.request.clear();
+        write!(
+            self.request,
+            "{before}{number:012x}{between}{number:012x}{after}"
+        )?;
+        self.socket.write_all(&self.request).await?;
+        loop {
+            if let Some(answer) = Answer::read(&self.received)? {
+                let size = answer.size;
+                check(&answer, shared.target.echoes.then_some(number))?;
+                self.received.drain(..size);
+                return Ok(());
+            }
+            if self.socket.read_buf(&mut self.received).await? == 0 {
+                bail!(
+                    "the server closed the connection in mid-answer: {}",
+                    self.received.escape_ascii()
+                );
+            }
+        }
+    }
+}
+
+/// A completed task with an artifact, which says back what was said if the server echoes.
+fn check(answer: &Answer<'_>, said: Option<u64>) -> anyhow::Result<()> {
+    let body = answer.body()?;
+    let is_right = answer.status == 200
+        && body.contains("\"TASK_STATE_COMPLETED\"")
+        && body.contains("\"artifacts\"")
+        && said.is_none_or(|number| {
+            body.contains(&format!("\"Echo: hello from the benchmark {number:012x}\""))
+        });
+    if !is_right {
+        bail!("a wrong answer, status {}: {body}", answer.status);
+    }
+    Ok(())
+}
+
+fn template(target: &Target) -> [String; 3] {
+    // Two runs against one server must not repeat each other's ids.
+    let run = hex::encode(rand::random::<[u8; 8]>());
+    let opening = format!(
+        r#"{{"jsonrpc":"2.0","id":"1","method":"SendMessage","params":{{"message":{{"messageId":"{run}-"#
+    );
+    let between = r#"","role":"ROLE_USER","parts":[{"text":"hello from the benchmark "#;
+    let after = r#""}]}}}"#;
+    let authorization = target
+        .token
+        .map(|token| format!("Authorization: Bearer {token}\r\n"))
+        .unwrap_or_default();
+    let head = format!(
+        "POST {} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nA2A-Version: 1.0\r\n{authorization}\
+         Content-Length: {}\r\n\r\n",
+        target.path,
+        target.address,
+        opening.len() + between.len() + after.len() + 2 * 12
+    );
+    [head + &opening, between.to_owned(), after.to_owned()]
+}

@@ -1,0 +1,153 @@
+//! The benchmark: our servers beside their peers, in one run and one table.
+//!
+//! It asserts nothing about time; it fails when a server answers wrongly. Everything listens on loopback and is gone
+//! afterwards. Read `rows` (what is measured and how it is started), `process` (what a process costs), `generator` (who
+//! asks), then the two measurements of another kind, `growth` and `stream`, and `table` (what is printed).
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::bail;
+use archipel_kit::clock::SystemClock;
+use clap::Parser;
+use tokio::task::LocalSet;
+
+use crate::generator::{Generator, Until};
+use crate::process::Foreign;
+use crate::programs::Programs;
+use crate::rows::Row;
+use crate::table::{Measured, Table};
+
+mod generator;
+mod growth;
+mod process;
+mod programs;
+mod rows;
+mod stream;
+mod table;
+
+/// Before every measurement a server is loaded for this long: connections open, pools fill, memory is touched.
+const WARM_UP: Duration = Duration::from_secs(1);
+
+/// Measures our servers beside their peers and prints one Markdown table. Build it with --release: it builds the
+/// servers in its own profile.
+#[derive(Debug, Parser)]
+#[command(name = "load")]
+struct Arguments {
+    /// How long each server is loaded in each round.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=60))]
+    seconds: u64,
+    /// Connections that ask at once; each waits for its answer before it asks again.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    connections: u16,
+    /// Rounds over all rows; the table shows medians.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=99))]
+    rounds: u16,
+    /// Which rows; all if none is named.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    rows: Vec<Row>,
+    /// Tasks of the row `growth`.
+    #[arg(long, default_value_t = 500_000, value_parser = clap::value_parser!(u64).range(10..))]
+    tasks: u64,
+    /// Events of the row `stream`, for each way through the mesh.
+    #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u64).range(10..))]
+    events: u64,
+    /// Measure the programs as they are, beside this one.
+    #[arg(long)]
+    no_build: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    // One thread: what the generator takes is then at most one processor, and it can be told from what others take.
+    let outcome = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| LocalSet::new().block_on(&runtime, run(&arguments)))
+        .and_then(|table| Ok(write!(io::stdout(), "{table}")?));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            progress(&format!("load: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: &Arguments) -> anyhow::Result<Table> {
+    let programs = Programs::provide(!arguments.no_build)?;
+    let clock = SystemClock::new();
+    let mut table = Table::new(arguments.connections, arguments.seconds, arguments.rounds);
+    let wanted = |row: &Row| arguments.rows.is_empty() || arguments.rows.contains(row);
+    let loaded: Vec<Row> = Row::LOADED
+        .into_iter()
+        .filter(wanted)
+        .filter(|row| can_run(*row, &programs))
+        .collect();
+    // In turn and again, because the machine is shared: what disturbs a minute then disturbs every row.
+    for round in 1..=arguments.rounds {
+        for row in &loaded {
+            let measured = measure(*row, &programs, arguments, clock).await?;
+            progress(&format!("round {round}  {:<13} {measured}", row.name()));
+            table.add(*row, measured);
+        }
+    }
+    if wanted(&Row::Growth) {
+        table.growth(
+            growth::measure(&programs, arguments.connections, arguments.tasks, clock).await?,
+        );
+    }
+    if wanted(&Row::Stream) {
+        table.streams(stream::measure(&programs, arguments.events, clock).await?);
+    }
+    Ok(table)
+}
+
+fn can_run(row: Row, programs: &Programs) -> bool {
+    let can = row != Row::Nginx || programs.nginx.is_some();
+    if !can {
+        progress("nginx is not installed: its row is left out");
+    }
+    can
+}
+
+/// Starts the row's server afresh, so that no row inherits the memory of the one before.
+async fn measure(
+    row: Row,
+    programs: &Programs,
+    arguments: &Arguments,
+    clock: SystemClock,
+) -> anyhow::Result<Measured> {
+    let mut servers = row.start(programs).await?;
+    let mut generator = Generator::new(&servers.target, arguments.connections, clock);
+    generator.run(Until::Time(WARM_UP)).await?;
+    let foreign = Foreign::start(&servers.all())?;
+    let cpu_before = servers.measured.cpu()?;
+    let outcome = generator
+        .run(Until::Time(Duration::from_secs(arguments.seconds)))
+        .await?;
+    let cpu = servers.measured.cpu()?.saturating_sub(cpu_before);
+    let foreign = foreign.cores(&servers.all(), outcome.elapsed)?;
+    servers.measured.check_alive()?;
+    if outcome.waits_us.is_empty() {
+        bail!(
+            "{} answered nothing within {} seconds",
+            row.name(),
+            arguments.seconds
+        );
+    }
+    Ok(Measured::new(
+        outcome,
+        cpu,
+        servers.measured.memory()?,
+        foreign,
+    ))
+}
+
+/// Says on standard error how far it has come.
+fn progress(line: &str) {
+    // Whoever closed standard error does not want to know.
+    let _ = writeln!(io::stderr(), "{line}");
+}

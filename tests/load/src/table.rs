@@ -1,0 +1,231 @@
+//! What is printed: one Markdown table of medians over the rounds, with ratios taken inside each round.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::generator::Outcome;
+use crate::growth::Growth;
+use crate::rows::Row;
+use crate::stream::Delays;
+
+/// One row in one round.
+#[derive(Debug, Clone)]
+pub(crate) struct Measured {
+    rate: f64,
+    /// Processor time of the server for one request, in microseconds.
+    cpu_us: f64,
+    p50_us: u32,
+    p99_us: u32,
+    memory: u64,
+    /// Processors that others kept busy meanwhile.
+    foreign: f64,
+}
+
+/// All that was measured.
+#[derive(Debug)]
+pub(crate) struct Table {
+    caption: String,
+    rows: Vec<(Row, Vec<Measured>)>,
+    growth: Growth,
+    streams: Vec<Delays>,
+}
+
+impl Measured {
+    pub(crate) fn new(mut outcome: Outcome, cpu: Duration, memory: u64, foreign: f64) -> Self {
+        let requests = outcome.waits_us.len() as f64;
+        let (p50_us, p99_us) = percentiles(&mut outcome.waits_us);
+        Self {
+            rate: requests / outcome.elapsed.as_secs_f64(),
+            cpu_us: cpu.as_secs_f64() * 1e6 / requests,
+            p50_us,
+            p99_us,
+            memory,
+            foreign,
+        }
+    }
+}
+
+impl fmt::Display for Measured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            rate,
+            cpu_us,
+            p50_us,
+            p99_us,
+            memory,
+            foreign,
+        } = self;
+        let mebibytes = mebibytes(*memory);
+        write!(
+            f,
+            "{rate:>7.0}/s  {cpu_us:>6.1} us CPU  p50 {p50_us:>5} us  p99 {p99_us:>6} us  {mebibytes:>6.1} MiB  \
+             foreign {foreign:.2}"
+        )
+    }
+}
+
+impl Table {
+    pub(crate) fn new(connections: u16, seconds: u64, rounds: u16) -> Self {
+        let processors = std::thread::available_parallelism().map_or(0, usize::from);
+        let caption = format!(
+            "{connections} connections, {rounds} rounds of {seconds} s in turn, medians; {processors} processors shared \
+             with the generator."
+        );
+        Self {
+            caption,
+            rows: Vec::new(),
+            growth: Growth::new(),
+            streams: Vec::new(),
+        }
+    }
+
+    pub(crate) fn add(&mut self, row: Row, measured: Measured) {
+        match self.rows.iter_mut().find(|(known, _)| *known == row) {
+            Some((_, rounds)) => rounds.push(measured),
+            None => self.rows.push((row, vec![measured])),
+        }
+    }
+
+    pub(crate) fn growth(&mut self, growth: Growth) {
+        self.growth = growth;
+    }
+
+    pub(crate) fn streams(&mut self, streams: Vec<Delays>) {
+        self.streams = streams;
+    }
+
+    fn rounds(&self, row: Row) -> &[Measured] {
+        self.rows
+            .iter()
+            .find(|(known, _)| *known == row)
+            .map_or(&[], |(_, rounds)| rounds)
+    }
+
+    /// CPU for one request against the row's peer: the median of the rounds' ratios, for the machine's speed changes
+    /// from round to round.
+    fn ratio(&self, row: Row) -> String {
+        let Some(peer) = row.peer() else {
+            return String::new();
+        };
+        let rounds = self.rounds(row).iter().zip(self.rounds(peer));
+        let ratios: Vec<f64> = rounds
+            .map(|(own, peers)| own.cpu_us / peers.cpu_us)
+            .collect();
+        match median(ratios) {
+            Some(ratio) => format!("{ratio:.2} x {}", peer.name()),
+            None => String::new(),
+        }
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}\n", self.caption)?;
+        writeln!(
+            f,
+            "| | requests/s | CPU us/request | CPU ratio | p50 ms | p99 ms | memory MiB | foreign cores |"
+        )?;
+        writeln!(f, "|---|--:|--:|--:|--:|--:|--:|--:|")?;
+        for (row, rounds) in &self.rows {
+            let of = |value: fn(&Measured) -> f64| {
+                median(rounds.iter().map(value).collect()).unwrap_or_default()
+            };
+            writeln!(
+                f,
+                "| {} | {:.0} | {:.1} | {} | {:.2} | {:.2} | {:.1} | {:.2} |",
+                row.title(),
+                of(|round| round.rate),
+                of(|round| round.cpu_us),
+                self.ratio(*row),
+                of(|round| f64::from(round.p50_us) / 1e3),
+                of(|round| f64::from(round.p99_us) / 1e3),
+                of(|round| mebibytes(round.memory)),
+                of(|round| round.foreign),
+            )?;
+        }
+        if !self.growth.is_empty() {
+            let (tasks, memory): (Vec<_>, Vec<_>) = self
+                .growth
+                .iter()
+                .map(|(tasks, memory)| (tasks.to_string(), format!("{:.1}", mebibytes(*memory))))
+                .unzip();
+            let (title, tasks, memory) =
+                (Row::Growth.title(), tasks.join(" / "), memory.join(" / "));
+            writeln!(f, "| {title}: {tasks} | | | | | | {memory} | |")?;
+        }
+        for delays in &self.streams {
+            line_of_stream(f, "every event", delays.way, &delays.every_us)?;
+            line_of_stream(f, "first event of a stream", delays.way, &delays.first_us)?;
+        }
+        Ok(())
+    }
+}
+
+fn line_of_stream(
+    f: &mut fmt::Formatter<'_>,
+    which: &str,
+    way: &str,
+    delays_us: &[u32],
+) -> fmt::Result {
+    let (p50, p99) = percentiles(&mut delays_us.to_vec());
+    let (title, p50, p99) = (
+        Row::Stream.title(),
+        f64::from(p50) / 1e3,
+        f64::from(p99) / 1e3,
+    );
+    writeln!(
+        f,
+        "| {title} through {way}, {which} | | | | {p50:.2} | {p99:.2} | | |"
+    )
+}
+
+fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
+/// The values that half and 99 of 100 are not above; 0 of none.
+fn percentiles(values: &mut [u32]) -> (u32, u32) {
+    values.sort_unstable();
+    let at = |percent: usize| {
+        let rank = (values.len() * percent).div_ceil(100).saturating_sub(1);
+        values.get(rank).copied().unwrap_or_default()
+    };
+    (at(50), at(99))
+}
+
+/// The middle value; the mean of both middle ones where there are two.
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_unstable_by(f64::total_cmp);
+    let (lower, upper) = (values.len().checked_sub(1)? / 2, values.len() / 2);
+    Some((values.get(lower)? + values.get(upper)?) / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{median, percentiles};
+
+    #[test]
+    fn percentiles_are_values_that_occurred() {
+        for (mut values, expected) in [
+            (vec![], (0, 0)),
+            (vec![7], (7, 7)),
+            (vec![2, 1], (1, 2)),
+            ((1..=100).rev().collect(), (50, 99)),
+            ((1..=1000).collect(), (500, 990)),
+        ] {
+            assert_eq!(percentiles(&mut values), expected, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn the_median_is_in_the_middle() {
+        for (values, expected) in [
+            (vec![], None),
+            (vec![3.0], Some(3.0)),
+            (vec![4.0, 1.0], Some(2.5)),
+            (vec![9.0, 1.0, 2.0], Some(2.0)),
+        ] {
+            assert_eq!(median(values.clone()), expected, "{values:?}");
+        }
+    }
+}

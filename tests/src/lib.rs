@@ -1,0 +1,5 @@
+//! What the tests of several parts share: `services` (real servers to test against) and `mesh` (nodes, the agents they
+//! call, and who calls them).
+
+pub mod mesh;
+pub mod services;

@@ -1,0 +1,132 @@
+//! Nodes that trust each other: each knows the other's origin and key before either starts.
+
+use archipel_kit::clock::{Clock, SystemClock};
+use archipel_protocol::federation::{Minter, keys};
+use archipel_protocol::ids::Origin;
+use uuid::Uuid;
+
+use super::config::{NodeConfig, free_port};
+use super::node::TestNode;
+
+/// Two nodes with fresh Ed25519 keys, `alpha` and `beta`, each a peer of the other under that name.
+pub struct TestMesh {
+    /// Dropped first, so that its connections to beta are gone when beta stops.
+    pub alpha: TestNode,
+    pub beta: TestNode,
+}
+
+/// Somebody who can sign federation tokens: a node before it starts, or a peer that the test plays.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    origin: String,
+    seed: [u8; 32],
+}
+
+impl TestMesh {
+    /// Both with nothing but their echo agents.
+    pub fn pair() -> Self {
+        Self::pair_with(|_| {}, |_| {})
+    }
+
+    /// Both with what the test adds.
+    pub fn pair_with(
+        alpha: impl FnOnce(&mut NodeConfig),
+        beta: impl FnOnce(&mut NodeConfig),
+    ) -> Self {
+        let (ours, theirs) = (Identity::of_new_node(), Identity::of_new_node());
+        let start =
+            |own: &Identity, name: &str, peer: &Identity, more: &mut dyn FnMut(&mut NodeConfig)| {
+                TestNode::start(|config| {
+                    own.configure(config);
+                    peer.configure_as_peer(config, name);
+                    more(config);
+                })
+            };
+        let (mut alpha, mut beta) = (Some(alpha), Some(beta));
+        Self {
+            alpha: start(&ours, "beta", &theirs, &mut |config| {
+                alpha.take().unwrap()(config)
+            }),
+            beta: start(&theirs, "alpha", &ours, &mut |config| {
+                beta.take().unwrap()(config)
+            }),
+        }
+    }
+}
+
+impl Identity {
+    /// Of a node that will listen on a port of its own.
+    pub fn of_new_node() -> Self {
+        Self::at(&format!("http://127.0.0.1:{}", free_port()))
+    }
+
+    /// Of whoever is at this origin.
+    pub fn at(origin: &str) -> Self {
+        Self {
+            origin: origin.to_owned(),
+            seed: rand::random(),
+        }
+    }
+
+    /// Scheme, host and port.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// Makes the node that is configured this one.
+    pub fn configure(&self, config: &mut NodeConfig) {
+        let listen = self.origin.trim_start_matches("http://");
+        let seed = keys::to_hex(&self.seed);
+        config.add(&format!(
+            r#"
+            listen = "{listen}"
+            [federation]
+            enabled = true
+            algorithm = "Ed25519"
+            ed25519_seed = "{seed}"
+            "#
+        ));
+    }
+
+    /// Makes this one a peer of the node that is configured.
+    pub fn configure_as_peer(&self, config: &mut NodeConfig, name: &str) {
+        let (origin, key) = (&self.origin, self.public_key());
+        config.add(&format!(
+            r#"
+            [[peers]]
+            name = "{name}"
+            origin = "{origin}"
+            ed25519_public_key = "{key}"
+            "#
+        ));
+    }
+
+    /// The public key as 64 hexadecimal digits.
+    pub fn public_key(&self) -> String {
+        keys::to_hex(&keys::public_key_of_seed(&self.seed).unwrap())
+    }
+
+    /// A good token for the node at `audience`.
+    pub fn token_for(&self, audience: &str) -> String {
+        self.token_at(audience, 0)
+    }
+
+    /// A token that was minted so many seconds from now, to live for a minute.
+    pub fn token_at(&self, audience: &str, seconds_from_now: i64) -> String {
+        let minter = Minter::ed25519(&self.seed, &Origin::parse(&self.origin).unwrap()).unwrap();
+        let minted = minter.mint(Some(audience), 60, Uuid::new_v4(), now() + seconds_from_now);
+        minted.unwrap()
+    }
+
+    /// A token that claims to come from this one, but is signed with its public key as a shared secret.
+    pub fn confused_token(&self, audience: &str) -> String {
+        let minter = Minter::hs256(&self.public_key(), &self.origin).unwrap();
+        minter
+            .mint(Some(audience), 60, Uuid::new_v4(), now())
+            .unwrap()
+    }
+}
+
+fn now() -> i64 {
+    i64::try_from(SystemClock::new().now_ms() / 1000).unwrap()
+}
