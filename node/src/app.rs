@@ -157,6 +157,8 @@ impl App {
         let dead = self.parts.health.dead();
         let _gone = self.parts.audit.send(Flush).await;
         self.parts.stores.close().await;
+        tracing::info!("node has stopped");
+        // Last, because no line leaves after it.
         self.parts.telemetry.shutdown();
         if !dead.is_empty() {
             return Err(io::Error::other(format!(

@@ -40,7 +40,6 @@ pub(super) async fn serve(file: &ConfigFile) -> anyhow::Result<ExitCode> {
                 ended = async { handle.stop().await; (&mut running).await } => ended??,
                 _ = shutdown.requested() => return Ok(ExitCode::FAILURE),
             }
-            tracing::info!("node has stopped");
         }
     }
     Ok(ExitCode::SUCCESS)
