@@ -1,6 +1,6 @@
 //! Bus events: what replicas and workers of one site tell each other, sealed with an HMAC.
 //!
-//! Read [`event`] for what may be said, [`meta`] for what goes with it, [`time`] for its time stamps, [`seal`] for how it is
+//! Read [`event`] for what may be said, [`meta`] for what goes with it, [`time`] for its time stamps, [`mod@seal`] for how it is
 //! sealed and opened (`contract/bus.md` 3-5).
 
 pub mod event;
