@@ -131,3 +131,24 @@ async fn a_bus_message_from_outside_must_be_genuine_fresh_and_new() {
         .await;
     stranger.assert_gate(401, "Unauthorized");
 }
+
+#[tokio::test]
+async fn a_path_says_when_the_method_is_wrong_and_takes_a_slash_at_its_end() {
+    let node = TestNode::start(|_| {});
+    for path in [ECHO, "/api/a2a/jsonrpc", "/peers/beta/agents/echo"] {
+        let answer = node.client().get(path).await;
+        answer.assert_gate(405, "Method Not Allowed");
+    }
+    for path in [
+        ECHO,
+        "/api/a2a/jsonrpc",
+        "/api/a2a/jsonrpc/public",
+        "/api/a2a/federated/jsonrpc",
+    ] {
+        for end in ["", "/"] {
+            let path = format!("{path}{end}");
+            let result = node.client().call(&path, "SendMessage", say("hi")).await;
+            assert!(result["task"]["id"].is_string(), "{path}: {result}");
+        }
+    }
+}

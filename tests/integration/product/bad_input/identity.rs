@@ -277,3 +277,14 @@ async fn a_closed_node_serves_nobody() {
     card.assert_gate(503, "Service Unavailable");
     assert_eq!(node.stranger().get("/livez").await.status, 200);
 }
+
+#[tokio::test]
+async fn the_shared_secret_of_old_lets_nobody_in() {
+    let secret = "a-shared-secret-of-some-length-0123";
+    let without = TestNode::start(|_| {});
+    let answer = call(&without.stranger().with(SECRET, secret)).await;
+    answer.assert_gate(401, "Unauthorized");
+    let (with, _peer) = node_and_peer();
+    let answer = call(&with.stranger().with(SECRET, secret)).await;
+    answer.assert_gate(403, "Forbidden");
+}

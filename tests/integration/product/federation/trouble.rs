@@ -4,6 +4,8 @@ use archipel_tests::mesh::{
     FakeAgent, Identity, Refusal, TestMesh, TestNode, free_port, say, within,
 };
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 
 use super::{THROUGH, node_with_peer};
 
@@ -67,6 +69,50 @@ async fn a_peer_that_refuses_us_or_is_in_trouble_cannot_be_used() {
             "{status}"
         );
         assert!(!answer.text().contains("about you"), "{answer}");
+    }
+}
+
+/// A peer that answers every connection with these bytes.
+async fn peer_that_writes(answer: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut connection, _)) = listener.accept().await {
+            let mut request = [0; 64 * 1024];
+            let _asked = connection.read(&mut request).await;
+            let _left = connection.write_all(answer.as_bytes()).await;
+        }
+    });
+    format!("http://{address}")
+}
+
+#[tokio::test]
+async fn a_peer_cannot_speak_as_a_page_of_ours() {
+    for answer in [
+        "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 17\r\n\r\n<script></script>",
+        "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}",
+        "HTTP/1.1 204 No Content\r\n\r\n",
+        "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n",
+        "no HTTP at all\r\n\r\n",
+    ] {
+        let node = node_with_peer(&peer_that_writes(answer).await, "");
+        check_peer(&node, Refusal::new(502, -32000, "PEER_UNAVAILABLE")).await;
+    }
+}
+
+#[tokio::test]
+async fn headers_of_a_peer_that_reach_beyond_its_answer_stay_here() {
+    let peer = peer_that_writes(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncache-control: no-store\r\n\
+         set-cookie: a=b\r\nserver: evil\r\nlocation: http://evil.example/\r\nx-frame-options: x\r\n\
+         content-length: 36\r\n\r\n{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}",
+    );
+    let node = node_with_peer(&peer.await, "");
+    let answer = node.client().post_rpc(GAMMA, "SendMessage", say("x")).await;
+    assert_eq!((answer.status, answer.result()), (200, json!({})));
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    for name in ["set-cookie", "server", "location", "x-frame-options"] {
+        assert_eq!(answer.header(name), None, "{name}");
     }
 }
 
