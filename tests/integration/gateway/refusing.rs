@@ -183,3 +183,21 @@ async fn a_node_that_speaks_no_http_is_502() {
     });
     assert_rpc_error(gateway.call(&[]).await, 502, -32000, "UPSTREAM_BROKEN").await;
 }
+
+#[actix_web::test]
+async fn a_node_that_switches_protocols_or_talks_no_http_is_broken() {
+    for answer in [
+        "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n",
+        "no HTTP at all\r\n\r\n",
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let gateway = TestGateway::start(listener.local_addr().unwrap(), &[]);
+        actix_web::rt::spawn(async move {
+            let (mut node, _) = listener.accept().await.unwrap();
+            let mut request = [0; 4096];
+            let _asked = node.read(&mut request).await.unwrap();
+            node.write_all(answer.as_bytes()).await.unwrap();
+        });
+        assert_rpc_error(gateway.call(&[]).await, 502, -32000, "UPSTREAM_BROKEN").await;
+    }
+}
