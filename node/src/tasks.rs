@@ -100,17 +100,23 @@ impl Tasks {
         answered(answer).await
     }
 
-    /// The task as it is and what happens from now on.
+    /// The task as it is and what happens from now on; or what happened after the event `after`, if the task has come to
+    /// it, without the task itself. Of a task that has ended, only the latter is to be had.
     ///
     /// # Errors
     /// Why not.
-    pub async fn watch(&self, id: &str, caller: TaskCaller) -> Result<Feed, TaskError> {
+    pub async fn watch(
+        &self,
+        id: &str,
+        caller: TaskCaller,
+        after: Option<u64>,
+    ) -> Result<Feed, TaskError> {
         let (reply, answer) = Reply::pair();
         self.ask(
             id,
             Asked {
                 caller,
-                command: TaskCommand::Watch { reply },
+                command: TaskCommand::Watch { after, reply },
             },
         );
         answered(answer).await

@@ -95,6 +95,18 @@ impl Json {
         &self.0
     }
 
+    /// This object with the members of another one, which take the place of those with the same name. A value that is no
+    /// object is replaced as a whole.
+    #[must_use]
+    pub fn with_members_of(&self, other: &Self) -> Self {
+        let members = |json: &Self| Fields::open(json.raw()).map(Fields::rest);
+        let (Ok(mut merged), Ok(further)) = (members(self), members(other)) else {
+            return other.clone();
+        };
+        merged.replace_by(further);
+        Self::of(&merged).unwrap_or_else(|_| other.clone())
+    }
+
     fn is_object(&self) -> bool {
         self.text().starts_with('{')
     }
@@ -139,6 +151,16 @@ impl Extra {
     pub fn without(mut self, name: &str) -> Self {
         self.0.retain(|(key, _)| key != name);
         self
+    }
+
+    /// Adds members, in place of those with the same name.
+    pub fn replace_by(&mut self, further: Self) {
+        for (name, value) in further.0 {
+            match self.0.iter_mut().find(|(known, _)| *known == name) {
+                Some(known) => known.1 = value,
+                None => self.0.push((name, value)),
+            }
+        }
     }
 
     /// The unknown member called `name`.

@@ -17,12 +17,7 @@ impl AgentExecutor for Echo {
             let said = format!("Echo: {}", turn.message.joined_text());
             let artifact = Artifact::new("echo", "result", vec![Part::text(said)]);
             events
-                .tell(TurnEvent::Artifact {
-                    artifact,
-                    append: false,
-                    last_chunk: true,
-                    metadata: None,
-                })
+                .tell(TurnEvent::artifact(artifact, false, true))
                 .await?;
             Ok(())
         }

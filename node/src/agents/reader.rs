@@ -38,11 +38,7 @@ async fn read(turn: Turn, events: TurnEvents) -> Result<(), ExecutorFailure> {
             Uuid::new_v4().to_string(),
             "Send me the text to read, as a text part.",
         );
-        let status = TurnEvent::Status {
-            state: TaskState::InputRequired,
-            message: Some(asks),
-            metadata: None,
-        };
+        let status = TurnEvent::status(TaskState::InputRequired, Some(asks));
         return Ok(events.tell(status).await?);
     }
     let canceled = &turn.canceled;
@@ -58,13 +54,9 @@ async fn read(turn: Turn, events: TurnEvents) -> Result<(), ExecutorFailure> {
         } else {
             format!(" {}", sentence.text)
         };
+        let artifact = Artifact::new("summary", "summary", vec![Part::text(separated)]);
         events
-            .tell(TurnEvent::Artifact {
-                artifact: Artifact::new("summary", "summary", vec![Part::text(separated)]),
-                append: index > 0,
-                last_chunk: index == last,
-                metadata: None,
-            })
+            .tell(TurnEvent::artifact(artifact, index > 0, index == last))
             .await?;
     }
     Ok(())
@@ -96,12 +88,7 @@ fn data(name: &str, value: &impl Serialize) -> Result<TurnEvent, ExecutorFailure
     let mut part = Part::data(json);
     part.media_type = Some("application/json".to_owned());
     let artifact = Artifact::new(name, name, vec![part]);
-    Ok(TurnEvent::Artifact {
-        artifact,
-        append: false,
-        last_chunk: true,
-        metadata: None,
-    })
+    Ok(TurnEvent::artifact(artifact, false, true))
 }
 
 #[cfg(test)]

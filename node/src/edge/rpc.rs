@@ -170,6 +170,8 @@ fn say(
     let turn = TurnSetup {
         executor: Arc::clone(&agent.executor),
         metadata: params.metadata,
+        accepted_output_modes: params.accepted_output_modes,
+        extensions: header(request, "a2a-extensions").map(str::to_owned),
         traceparent: header(request, "traceparent").map(str::to_owned),
     };
     let command = TurnCommand {
@@ -215,7 +217,7 @@ async fn subscribe(
     call: &Request<'_>,
 ) -> Result<HttpResponse, RpcError> {
     let params = parse(call, SubscribeParams::parse)?;
-    let feed = edge.tasks.watch(&params.id, whose).await;
+    let feed = edge.tasks.watch(&params.id, whose, None).await;
     let feed = feed.map_err(|error| told(&error, Some(&params.id)))?;
     Ok(sse::stream(edge, &call.id, feed, sse::EndsAt::End))
 }

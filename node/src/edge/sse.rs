@@ -15,10 +15,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::edge::Edge;
 use crate::edge::rpc::{A2A_VERSION, answer_head};
-use crate::tasks::feed::{Feed, LogEvent, Settled};
+use crate::tasks::feed::{Feed, FeedEnd, LogEvent, Settled};
 
 const KEEP_ALIVE: &[u8] = b": still here\n\n";
 const TOO_SLOW: &[u8] = b": cut off, this watcher did not keep up; subscribe again to go on\n\n";
+const INTERRUPTED: &[u8] =
+    b": cut off, the node cannot go on telling of this task now; subscribe again to go on\n\n";
 const STOPPING: &[u8] = b": the node is stopping; subscribe again to go on\n\n";
 
 /// After which event a stream is over.
@@ -78,11 +80,13 @@ impl Watching {
         tokio::select! {
             // Events first: a stream that is cut off still shows everything that was handed to it.
             biased;
-            event = self.feed.recv() => match event {
-                Some(event) => self.show(event),
+            event = self.feed.next() => match event {
+                Ok(event) => self.show(event),
                 // The task's own worker may have stopped before this one.
-                None if self.drain.is_cancelled() => self.end(STOPPING),
-                None => self.end(TOO_SLOW),
+                Err(_) if self.drain.is_cancelled() => self.end(STOPPING),
+                Err(FeedEnd::Over) => self.end(b""),
+                Err(FeedEnd::TooSlow) => self.end(TOO_SLOW),
+                Err(FeedEnd::Lost | FeedEnd::Unreadable) => self.end(INTERRUPTED),
             },
             () = self.drain.cancelled() => self.end(STOPPING),
             _ = self.keep_alive.tick() => Bytes::from_static(KEEP_ALIVE),
@@ -94,7 +98,7 @@ impl Watching {
         let mut out = BytesMut::with_capacity(self.head.len() + event.body.len() + 16);
         self.write(&event, &mut out);
         while !self.over && out.len() < 64 * 1024 {
-            let Ok(event) = self.feed.try_recv() else {
+            let Some(event) = self.feed.ready() else {
                 break;
             };
             self.write(&event, &mut out);

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::metrics::TaskMetrics;
 use crate::store::{EventRow, TaskStore};
 use crate::tasks::command::{Asked, Reply, TaskCaller, TaskCommand, TaskError, TurnCommand};
-use crate::tasks::feed::{Feed, LogEvent, Settled, Watcher};
+use crate::tasks::feed::{Board, Feed, FirstItem, LogEvent, Settled};
 use crate::tasks::hub::TaskIdle;
 use crate::tasks::machine::Record;
 use crate::tasks::turn::TurnStep;
@@ -29,7 +29,7 @@ mod turning;
 
 /// Commands that may wait for one task; more are refused.
 const MAILBOX: usize = 64;
-/// Events that watchers are shown before they get a chance to take them; well below what a feed holds.
+/// Events that watchers are shown before they get a chance to take them; well below what a board holds.
 const SHOWN_AT_ONCE: usize = 64;
 /// Bytes of events after which a snapshot is kept in mid-turn at the earliest, so that loading a task stays cheap.
 const BYTES_PER_SNAPSHOT: usize = 64 * 1024;
@@ -86,11 +86,12 @@ pub struct TaskActor {
     deferred: Vec<Deferred>,
     /// Senders that wait for the outcome.
     waiting: Vec<(Option<u32>, Reply<Bytes>)>,
-    watchers: Vec<Watcher>,
+    /// What watchers see, while there are any.
+    board: Option<Board>,
     /// Commands handled, for the hub to tell whether another is on its way.
     handled: u64,
     sweep: Option<SpawnHandle>,
-    /// The whole task as JSON, as it was after the event of that number.
+    /// The whole task as JSON inside `{"task":..}`, as it was after the event of that number.
     view: (u64, Bytes),
 }
 
@@ -138,7 +139,7 @@ struct Deferred {
 
 enum Answer {
     View(Bytes, Reply<Bytes>),
-    Feed(LogEvent, Reply<Feed>),
+    Feed(FirstItem, Reply<Feed>),
     // That a task has ended is no more to be told too early than how it ended.
     NotCancelable(Reply<Bytes>),
     NothingToWatch(Reply<Feed>),
@@ -191,7 +192,7 @@ impl TaskActor {
             commits: Commits::default(),
             deferred: Vec::new(),
             waiting: Vec::new(),
-            watchers: Vec::new(),
+            board: None,
             handled: 0,
             sweep: None,
             view: (0, Bytes::new()),
@@ -251,10 +252,7 @@ impl Handler<Asked> for TaskActor {
                 let view = self.view(history);
                 self.defer(Answer::View(view, reply));
             }
-            TaskCommand::Watch { reply } if self.record.settled() == Settled::Ended => {
-                self.defer(Answer::NothingToWatch(reply));
-            }
-            TaskCommand::Watch { reply } => self.watch(reply),
+            TaskCommand::Watch { after, reply } => self.watch(after, reply),
             TaskCommand::Cancel { reply } => self.cancel(reply, ctx),
         }
         self.release(ctx);

@@ -77,6 +77,8 @@ pub enum TaskCommand {
     },
     /// The task as it is, and what happens from now on.
     Watch {
+        /// The last event that the watcher has seen; then it gets what comes after that instead of the task.
+        after: Option<u64>,
         /// Gets the feed.
         reply: Reply<Feed>,
     },
@@ -101,6 +103,10 @@ pub struct TurnSetup {
     pub metadata: Option<Json>,
     /// W3C trace context of the request.
     pub traceparent: Option<String>,
+    /// MIME types that the client takes.
+    pub accepted_output_modes: Vec<String>,
+    /// `A2A-Extensions` of the request.
+    pub extensions: Option<String>,
 }
 
 /// What the sender of a message waits for.
@@ -196,7 +202,7 @@ impl TaskCommand {
         match self {
             Self::Turn(command) => command.answer.refuse(error),
             Self::Read { reply, .. } | Self::Cancel { reply } => reply.send(Err(error)),
-            Self::Watch { reply } => reply.send(Err(error)),
+            Self::Watch { reply, .. } => reply.send(Err(error)),
         }
     }
 }

@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use archipel_protocol::a2a::{Artifact, Message, TaskState};
-use archipel_protocol::object::Json;
+use archipel_protocol::a2a::{Artifact, Message, Task, TaskState, TaskStatus};
+use archipel_protocol::object::{Extra, Json};
 use futures_util::future::LocalBoxFuture;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +18,18 @@ const EVENTS_AHEAD: usize = 64;
 pub trait AgentExecutor: Send + Sync {
     /// Runs one turn. `Ok` without a final status told means that the agent is done: the task is completed.
     fn run(self: Arc<Self>, turn: Turn, events: TurnEvents) -> TurnFuture;
+
+    /// Goes on with a turn that ended with its process or its actor, if the agent can: its message is not to be sent a
+    /// second time, and nothing that is in [`Turn::task`] is to be told again. `None` when it cannot; then the task fails.
+    /// Of the request only its message is known.
+    fn resume(self: Arc<Self>, _turn: Turn, _events: TurnEvents) -> Option<TurnFuture> {
+        None
+    }
+
+    /// Whether turns need [`Turn::task`], a copy that most agents have no use for.
+    fn reads_task(&self) -> bool {
+        false
+    }
 }
 
 /// A running turn.
@@ -34,7 +46,14 @@ pub struct Turn {
     pub message: Message,
     /// Metadata of the request, as it came.
     pub metadata: Option<Json>,
-    /// What the executor told to remember in an earlier turn of this task.
+    /// MIME types that the client takes; empty when it said nothing.
+    pub accepted_output_modes: Vec<String>,
+    /// `A2A-Extensions` of the request: URIs of the extensions that the client wants to use.
+    pub extensions: Option<String>,
+    /// The task as it was kept when the turn began, its message included. Only for an executor that
+    /// [reads it](AgentExecutor::reads_task), and for a turn that is resumed.
+    pub task: Option<Arc<Task>>,
+    /// What the executor told to remember earlier in this task.
     pub memory: Option<Json>,
     /// `traceparent` of the request, to be handed on.
     pub traceparent: Option<String>,
@@ -48,12 +67,13 @@ pub struct Turn {
 pub enum TurnEvent {
     /// The task has a new status. A terminal or interrupted one ends the turn.
     Status {
-        /// The new state.
-        state: TaskState,
-        /// What the agent says.
-        message: Option<Message>,
+        /// As the agent has it. Its time is replaced by ours: a status dates from when it was recorded here, so that
+        /// lists by time miss nothing of an agent whose clock is behind.
+        status: TaskStatus,
         /// Metadata of the event, as it came.
         metadata: Option<Json>,
+        /// Members of extensions of the event.
+        extra: Extra,
     },
     /// An artifact, or a further piece of one.
     Artifact {
@@ -65,6 +85,15 @@ pub enum TurnEvent {
         last_chunk: bool,
         /// Metadata of the event, as it came.
         metadata: Option<Json>,
+        /// Members of extensions of the event.
+        extra: Extra,
+    },
+    /// What the agent says of the task as a whole. It stands in the task from now on, and no event tells of it.
+    Describe {
+        /// Replaces the task's metadata, if there is any.
+        metadata: Option<Json>,
+        /// Members of extensions of the task; replace those before, if there are any.
+        extra: Extra,
     },
     /// Something to hand back in the next turn of this task; never shown to anybody. Told before the status that ends
     /// the turn, since that status ends the executor too.
@@ -79,6 +108,34 @@ pub struct TurnEvents(mpsc::Sender<TurnEvent>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the turn has ended")]
 pub struct TurnEnded;
+
+impl TurnEvent {
+    /// A new status of an agent of ours.
+    pub fn status(state: TaskState, message: Option<Message>) -> Self {
+        let status = TaskStatus {
+            state,
+            message,
+            timestamp: None,
+            extra: Extra::default(),
+        };
+        Self::Status {
+            status,
+            metadata: None,
+            extra: Extra::default(),
+        }
+    }
+
+    /// An artifact, or a piece of one, of an agent of ours.
+    pub fn artifact(artifact: Artifact, append: bool, last_chunk: bool) -> Self {
+        Self::Artifact {
+            artifact,
+            append,
+            last_chunk,
+            metadata: None,
+            extra: Extra::default(),
+        }
+    }
+}
 
 impl TurnEvents {
     /// A channel from an executor to its task.

@@ -1,16 +1,34 @@
-//! What a watcher receives: the task as it was when the watcher came, then every later event, in order.
+//! What a watcher receives: the task as it was when the watcher came, or what came after the last event that it has seen,
+//! then every later event, in order.
 //!
-//! A feed is a bounded queue. A watcher that does not keep up is cut off rather than slowing the task or its neighbours:
-//! the task drops its end, and the feed ends without a settled event.
+//! A feed holds no queue. The task puts what is kept on a [`Board`] that all its feeds share: the last few events, and the
+//! number of the last one. A feed knows what it has seen and takes the next event from there, or from the log when that
+//! is further back. So any number of watchers see equal events in equal order, an idle one costs some hundred bytes, and
+//! a resumed one never holds more than a page of the log. A watcher that falls too far behind is cut off rather than
+//! reading the whole log after everybody else.
 
-use archipel_protocol::a2a::TaskState;
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+
+use archipel_kit::telemetry::metrics::Counter;
+use archipel_protocol::a2a::{StreamEvent, TaskState};
 use bytes::Bytes;
-use tokio::sync::mpsc;
-use tokio::sync::mpsc::error::TrySendError;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use uuid::Uuid;
 
-/// Events a watcher may be behind before it is cut off. Their bytes are shared by all watchers and bounded by the size of
-/// the task, so this bounds only the places in the queue.
-pub const FEED_CAPACITY: usize = 1024;
+use crate::store::{EventRow, StoreError, TaskStore};
+
+/// Events a watcher may be behind before it is cut off. One that resumes may be behind as far as it likes, until it has
+/// caught up for the first time.
+pub const FEED_CAPACITY: u64 = 1024;
+/// The events on a board, at most. What is not there is in the log.
+const RECENT: usize = 256;
+/// Their bytes, at most, but for the last one. Shared with the log where that is in memory.
+const RECENT_BYTES: usize = 64 * 1024;
+/// Events that are read from the log at once.
+const PAGE: usize = 32;
 
 /// Whether an event leaves the task in a state in which somebody who waits has the outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +57,7 @@ impl Settled {
 /// One item of a feed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogEvent {
-    /// Its number in the task's log.
+    /// Its number in the task's log. The task as a whole has the number of the last event that is in it.
     pub seq: u64,
     /// The `StreamResponse` as JSON: exactly one of `task`, `statusUpdate`, `artifactUpdate`.
     pub body: Bytes,
@@ -47,107 +65,251 @@ pub struct LogEvent {
     pub settled: Settled,
 }
 
-/// The receiving end.
-pub type Feed = mpsc::Receiver<LogEvent>;
+impl LogEvent {
+    /// An event as the log has it.
+    fn of(row: EventRow) -> Option<Self> {
+        let settled = if row.body.starts_with(b"{\"statusUpdate\"") {
+            let body = std::str::from_utf8(&row.body).ok()?;
+            match StreamEvent::read(body).ok()? {
+                StreamEvent::StatusUpdate(update) => Settled::of(update.status.state),
+                _ => Settled::No,
+            }
+        } else {
+            Settled::No
+        };
+        Some(Self {
+            seq: row.seq,
+            body: row.body,
+            settled,
+        })
+    }
+}
 
-/// What became of a watcher that was shown an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shown {
-    /// It has the event and waits for more.
-    Taken,
-    /// It left, or has seen the end.
+/// Why a feed gives nothing any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum FeedEnd {
+    /// The task has ended, and its last event was given.
+    #[error("the task has ended")]
     Over,
-    /// It did not keep up.
-    CutOff,
+    /// The watcher did not keep up.
+    #[error("the watcher did not keep up")]
+    TooSlow,
+    /// Whoever worked on the task is gone; it can be watched anew.
+    #[error("the task was interrupted inside the node")]
+    Lost,
+    /// The log could not be read.
+    #[error("the log of the task cannot be read now")]
+    Unreadable,
 }
 
-/// The task's end of one watcher's feed.
+/// With what a feed begins.
 #[derive(Debug)]
-pub struct Watcher {
-    feed: mpsc::Sender<LogEvent>,
-    /// The last event that the watcher has, in its first item or after it.
-    seen: u64,
+pub enum FirstItem {
+    /// The whole task.
+    Task(LogEvent),
+    /// What comes after this event.
+    After(u64),
 }
 
-impl Watcher {
-    /// A feed that begins with `first`, the whole task. No watcher comes back when that is all there will ever be.
-    pub fn begin(first: &LogEvent) -> (Option<Self>, Feed) {
-        let (feed, receiver) = mpsc::channel(FEED_CAPACITY);
-        let mut watcher = Self { feed, seen: 0 };
-        let goes_on = watcher.show(first) == Shown::Taken;
-        (goes_on.then_some(watcher), receiver)
+/// The task's end of all its feeds. Dropping it ends them, once they have given what is on it.
+#[derive(Debug)]
+pub struct Board {
+    recent: Arc<Recent>,
+    /// Number of the last event that may be seen.
+    shown: watch::Sender<u64>,
+}
+
+/// What a board and its feeds share.
+struct Recent {
+    task: Uuid,
+    log: Arc<dyn TaskStore>,
+    /// The last events without a gap; bounded by `RECENT` and `RECENT_BYTES`.
+    events: Mutex<RecentEvents>,
+    cut_off: Counter<()>,
+}
+
+#[derive(Default)]
+struct RecentEvents {
+    events: VecDeque<LogEvent>,
+    bytes: usize,
+}
+
+/// The receiving end: one watcher's place in the events of a task.
+#[derive(Debug)]
+pub struct Feed {
+    recent: Arc<Recent>,
+    shown: watch::Receiver<u64>,
+    /// The next items: the task itself, or a page of the log.
+    waiting: VecDeque<LogEvent>,
+    /// The last event given.
+    seen: u64,
+    /// It has not been where everybody else is yet.
+    resuming: bool,
+    end: Option<FeedEnd>,
+}
+
+impl Board {
+    /// The board of a task whose events up to `shown` may be seen. They are in `log`.
+    pub fn new(task: Uuid, shown: u64, log: Arc<dyn TaskStore>, cut_off: Counter<()>) -> Self {
+        let recent = Recent {
+            task,
+            log,
+            events: Mutex::default(),
+            cut_off,
+        };
+        Self {
+            recent: Arc::new(recent),
+            shown: watch::Sender::new(shown),
+        }
     }
 
-    /// Hands an event on, unless the watcher has it. A watcher that has not taken it is to be dropped.
-    pub fn show(&mut self, event: &LogEvent) -> Shown {
-        if event.seq <= self.seen {
-            return Shown::Taken;
+    /// Lets everybody see further events, each the successor of the one before.
+    pub fn show(&self, events: Vec<LogEvent>) {
+        let Some(last) = events.last().map(|event| event.seq) else {
+            return;
+        };
+        self.recent.events.lock().add(events);
+        self.shown.send_replace(last);
+    }
+
+    /// A feed that begins with `first`.
+    pub fn feed(&self, first: FirstItem) -> Feed {
+        let (waiting, seen, resuming) = match first {
+            FirstItem::Task(task) => {
+                let seq = task.seq;
+                (VecDeque::from([task]), seq, false)
+            }
+            FirstItem::After(seen) => (VecDeque::new(), seen, true),
+        };
+        Feed {
+            recent: Arc::clone(&self.recent),
+            shown: self.shown.subscribe(),
+            waiting,
+            seen,
+            resuming,
+            end: None,
         }
+    }
+
+    /// Whether there is a feed.
+    pub fn is_watched(&self) -> bool {
+        self.shown.receiver_count() > 0
+    }
+}
+
+impl Feed {
+    /// The next item, as soon as there is one. Nothing is lost when the future is dropped before that.
+    ///
+    /// # Errors
+    /// That there will be none any more, and why.
+    pub async fn next(&mut self) -> Result<LogEvent, FeedEnd> {
+        loop {
+            if let Some(event) = self.ready() {
+                return Ok(event);
+            }
+            if let Some(end) = self.end {
+                return Err(end);
+            }
+            let shown = *self.shown.borrow_and_update();
+            if self.seen < shown {
+                self.read_on(shown).await;
+            } else {
+                self.resuming = false;
+                if self.shown.changed().await.is_err() {
+                    self.end = Some(FeedEnd::Lost);
+                }
+            }
+        }
+    }
+
+    /// The next item, if it is at hand.
+    pub fn ready(&mut self) -> Option<LogEvent> {
+        if self.end.is_some() {
+            return None;
+        }
+        let event = self.waiting.pop_front().or_else(|| {
+            let event = self.recent.events.lock().after(self.seen)?;
+            self.resuming = false;
+            Some(event)
+        })?;
         self.seen = event.seq;
-        match self.feed.try_send(event.clone()) {
-            Ok(()) if event.settled == Settled::Ended => Shown::Over,
-            Ok(()) => Shown::Taken,
-            Err(TrySendError::Closed(_)) => Shown::Over,
-            Err(TrySendError::Full(_)) => Shown::CutOff,
+        if event.settled == Settled::Ended {
+            self.end = Some(FeedEnd::Over);
+        }
+        Some(event)
+    }
+
+    /// Reads the next page of the log.
+    async fn read_on(&mut self, shown: u64) {
+        if !self.resuming && shown - self.seen > FEED_CAPACITY {
+            self.recent.cut_off.count(());
+            self.end = Some(FeedEnd::TooSlow);
+            return;
+        }
+        let page = self
+            .recent
+            .log
+            .events(self.recent.task, self.seen, PAGE)
+            .await;
+        match page.map(|rows| self.successors(rows)) {
+            Ok(Some(events)) => self.waiting = events,
+            Ok(None) => self.unreadable(&"events are missing"),
+            Err(error) => self.unreadable::<StoreError>(&error),
         }
     }
 
-    /// Whether somebody still listens.
-    pub fn is_open(&self) -> bool {
-        !self.feed.is_closed()
+    fn unreadable<E: fmt::Display + ?Sized>(&mut self, error: &E) {
+        tracing::warn!(task.id = %self.recent.task, %error, "the log of a task cannot be read");
+        self.end = Some(FeedEnd::Unreadable);
+    }
+
+    /// The rows as events, if they are at least one and none is missing before or between them.
+    fn successors(&self, rows: Vec<EventRow>) -> Option<VecDeque<LogEvent>> {
+        let mut last = self.seen;
+        let mut events = VecDeque::with_capacity(rows.len());
+        for row in rows {
+            if row.seq != last + 1 {
+                return None;
+            }
+            last = row.seq;
+            events.push_back(LogEvent::of(row)?);
+        }
+        (!events.is_empty()).then_some(events)
+    }
+}
+
+impl RecentEvents {
+    fn add(&mut self, events: Vec<LogEvent>) {
+        for event in events {
+            self.bytes += event.body.len();
+            self.events.push_back(event);
+        }
+        while self.events.len() > RECENT || (self.bytes > RECENT_BYTES && self.events.len() > 1) {
+            if let Some(oldest) = self.events.pop_front() {
+                self.bytes -= oldest.body.len();
+            }
+        }
+    }
+
+    fn after(&self, seen: u64) -> Option<LogEvent> {
+        let first = self.events.front()?.seq;
+        let place = (seen + 1).checked_sub(first)?;
+        self.events.get(usize::try_from(place).ok()?).cloned()
+    }
+}
+
+impl fmt::Debug for Recent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recent")
+            .field("task", &self.task)
+            .finish_non_exhaustive()
     }
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
-mod tests {
-    use super::*;
-
-    fn event(seq: u64, settled: Settled) -> LogEvent {
-        LogEvent {
-            seq,
-            body: Bytes::from_static(b"{}"),
-            settled,
-        }
-    }
-
-    #[test]
-    fn a_watcher_takes_each_event_once_until_the_end() {
-        let (watcher, mut feed) = Watcher::begin(&event(3, Settled::No));
-        let mut watcher = watcher.unwrap();
-        for (seq, settled, expected) in [
-            (2, Settled::No, Shown::Taken),
-            (3, Settled::No, Shown::Taken),
-            (4, Settled::Interrupted, Shown::Taken),
-            (5, Settled::Ended, Shown::Over),
-        ] {
-            assert_eq!(watcher.show(&event(seq, settled)), expected, "{seq}");
-        }
-        let seen = std::iter::from_fn(|| feed.try_recv().ok()).map(|event| event.seq);
-        assert_eq!(seen.collect::<Vec<_>>(), [3, 4, 5]);
-    }
-
-    #[test]
-    fn nobody_watches_what_has_ended() {
-        let (watcher, mut feed) = Watcher::begin(&event(1, Settled::Ended));
-        assert!(watcher.is_none());
-        assert_eq!(feed.try_recv().unwrap().seq, 1);
-    }
-
-    #[test]
-    fn leaving_and_being_too_slow_are_not_the_same() {
-        let (watcher, feed) = Watcher::begin(&event(1, Settled::No));
-        let mut watcher = watcher.unwrap();
-        for seq in 2..=FEED_CAPACITY as u64 {
-            assert_eq!(watcher.show(&event(seq, Settled::No)), Shown::Taken);
-        }
-        let next = event(FEED_CAPACITY as u64 + 1, Settled::No);
-        assert_eq!(watcher.show(&next), Shown::CutOff);
-        let (watcher, left) = Watcher::begin(&event(1, Settled::No));
-        let mut watcher = watcher.unwrap();
-        drop(left);
-        assert!(!watcher.is_open());
-        assert_eq!(watcher.show(&event(2, Settled::No)), Shown::Over);
-        drop(feed);
-    }
-}
+#[expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
+mod tests;

@@ -22,6 +22,8 @@ pub struct Record {
     pub memory: Option<Json>,
     /// Number of the last event; the opening of the task is event 1.
     pub seq: u64,
+    /// Something has changed that no event tells of: only a snapshot keeps it.
+    pub unlogged: bool,
     /// Rough size of what was made and said after the task was opened, in bytes of JSON.
     size: usize,
 }
@@ -66,6 +68,7 @@ impl Record {
             task,
             memory: None,
             seq: 1,
+            unlogged: false,
             size: 0,
         }
     }
@@ -92,44 +95,57 @@ impl Record {
         // What the agent asked comes before the answer to it.
         self.task.history.extend(self.task.status.message.take());
         self.task.history.push(message);
+        self.unlogged = true;
         Ok(())
     }
 
     /// The agent begins to work.
     pub fn begin(&mut self, now_ms: u64) -> LogEvent {
-        self.move_to(TaskState::Working, None, None, now_ms)
+        self.move_to(TaskState::Working, None, now_ms)
     }
 
-    /// What an agent told. `None` when it changes nothing that is shown: something to remember, or a task that has
-    /// ended (states never go backwards).
+    /// What an agent told. `None` when no event tells of it: something to remember, what is said of the task as a whole,
+    /// or a task that has ended (states never go backwards).
+    ///
+    /// A piece that goes behind an artifact that was never told begins it, and watchers are told so: clients drop pieces
+    /// of what they do not know.
     pub fn apply(&mut self, told: TurnEvent, now_ms: u64) -> Option<LogEvent> {
         if self.task.status.state.is_terminal() {
             return None;
         }
         match told {
             TurnEvent::Remember(memory) => {
+                self.unlogged |= self.memory.as_ref() != Some(&memory);
                 self.memory = Some(memory);
                 None
             }
+            TurnEvent::Describe { metadata, extra } => {
+                self.describe(metadata, extra);
+                None
+            }
             TurnEvent::Status {
-                state,
-                message,
+                status,
                 metadata,
-            } => Some(self.move_to(state, message, metadata, now_ms)),
+                extra,
+            } => Some(self.change_status(status, metadata, extra, now_ms)),
             TurnEvent::Artifact {
                 artifact,
                 append,
                 last_chunk,
                 metadata,
-            } => Some(self.log(StreamEvent::ArtifactUpdate(ArtifactUpdate {
-                task_id: self.task.id.clone(),
-                context_id: self.context_id(),
-                artifact,
-                append,
-                last_chunk,
-                metadata,
-                extra: Extra::default(),
-            }))),
+                extra,
+            } => {
+                let append = append && self.has(&artifact.artifact_id);
+                Some(self.log(StreamEvent::ArtifactUpdate(ArtifactUpdate {
+                    task_id: self.task.id.clone(),
+                    context_id: self.context_id(),
+                    artifact,
+                    append,
+                    last_chunk,
+                    metadata,
+                    extra,
+                })))
+            }
         }
     }
 
@@ -163,7 +179,7 @@ impl Record {
         if self.settled() != Settled::No {
             return None;
         }
-        Some(self.move_to(TaskState::Completed, None, None, now_ms))
+        Some(self.move_to(TaskState::Completed, None, now_ms))
     }
 
     /// Whether somebody who waits for the outcome has it.
@@ -182,6 +198,15 @@ impl Record {
             None => json(&self.task),
             Some(_) => json(&self.task.clone().with_history_limit(history)),
         }
+    }
+
+    /// The task as JSON between two pieces of text.
+    pub fn item(&self, head: &[u8], tail: &[u8]) -> Bytes {
+        let mut out = Vec::with_capacity(512);
+        out.extend_from_slice(head);
+        write_json(&self.task, &mut out);
+        out.extend_from_slice(tail);
+        out.into()
     }
 
     /// How the record is kept: the task, and behind a line end what the executor remembers. Neither has a line end of
@@ -213,6 +238,7 @@ impl Record {
             task: Task::read(task)?,
             memory: memory.map(Json::read).transpose()?,
             seq: stored.snapshot.seq,
+            unlogged: false,
             size: task.len(),
         };
         for row in &stored.events {
@@ -236,33 +262,59 @@ impl Record {
         if self.task.status.state.is_terminal() {
             return Err(AlreadyEnded);
         }
-        Ok(self.move_to(state, message, None, now_ms))
+        Ok(self.move_to(state, message, now_ms))
     }
 
-    fn move_to(
+    fn move_to(&mut self, state: TaskState, message: Option<Message>, now_ms: u64) -> LogEvent {
+        let status = TaskStatus {
+            state,
+            message,
+            timestamp: None,
+            extra: Extra::default(),
+        };
+        self.change_status(status, None, Extra::default(), now_ms)
+    }
+
+    fn change_status(
         &mut self,
-        state: TaskState,
-        message: Option<Message>,
+        mut status: TaskStatus,
         metadata: Option<Json>,
+        extra: Extra,
         now_ms: u64,
     ) -> LogEvent {
+        status.timestamp = Some(Timestamp::from_unix_ms(now_ms));
+        if status.state == TaskState::Submitted {
+            // The task is being worked on, whatever its agent does first.
+            status.state = TaskState::Working;
+        }
         // The agent's own ids of task and conversation, if it names any, mean nothing to our client.
-        let message = message.map(|mut message| {
+        if let Some(message) = &mut status.message {
             message.task_id = Some(self.task.id.clone());
             message.context_id.clone_from(&self.task.context_id);
-            message
-        });
-        let status = TaskStatus {
-            message,
-            ..TaskStatus::new(state, Timestamp::from_unix_ms(now_ms))
-        };
+        }
         self.log(StreamEvent::StatusUpdate(StatusUpdate {
             task_id: self.task.id.clone(),
             context_id: self.context_id(),
             status,
             metadata,
-            extra: Extra::default(),
+            extra,
         }))
+    }
+
+    fn describe(&mut self, metadata: Option<Json>, extra: Extra) {
+        if metadata.is_some() && metadata != self.task.metadata {
+            self.task.metadata = metadata;
+            self.unlogged = true;
+        }
+        if !extra.is_empty() && extra != self.task.extra {
+            self.task.extra = extra;
+            self.unlogged = true;
+        }
+    }
+
+    fn has(&self, artifact_id: &str) -> bool {
+        let mut known = self.task.artifacts.iter();
+        known.any(|known| known.artifact_id == artifact_id)
     }
 
     /// Writes the event, then lets it change the task.
@@ -292,7 +344,7 @@ impl Record {
                     .iter_mut()
                     .find(|known| known.artifact_id == update.artifact.artifact_id);
                 match known {
-                    Some(known) if update.append => known.parts.extend(update.artifact.parts),
+                    Some(known) if update.append => known.append(update.artifact),
                     Some(known) => *known = update.artifact,
                     None => self.task.artifacts.push(update.artifact),
                 }
@@ -309,12 +361,13 @@ fn utf8(body: &[u8]) -> Result<&str, Invalid> {
 /// The JSON of a type of the protocol, which always has one.
 fn json(value: &impl serde::Serialize) -> Bytes {
     let mut out = Vec::with_capacity(512);
-    match serde_json::to_writer(&mut out, value) {
-        Ok(()) => out.into(),
-        Err(error) => {
-            tracing::error!(%error, "a value of the protocol could not be written");
-            Bytes::from_static(b"null")
-        }
+    write_json(value, &mut out);
+    out.into()
+}
+
+fn write_json(value: &impl serde::Serialize, out: &mut Vec<u8>) {
+    if let Err(error) = serde_json::to_writer(out, value) {
+        tracing::error!(%error, "a value of the protocol could not be written");
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actix::{Actor, Addr};
-use archipel_kit::clock::ManualClock;
+use archipel_kit::clock::{Clock, ManualClock};
 use archipel_protocol::a2a::{Artifact, Message, Part, Role, Task, TaskState};
 use archipel_protocol::object::Extra;
 use async_trait::async_trait;
@@ -51,6 +51,7 @@ const BOUND: usize = 3;
 struct World {
     hub: Addr<TaskHub>,
     store: Arc<ScriptedStore>,
+    clock: Arc<ManualClock>,
     metrics: TaskMetrics,
 }
 
@@ -111,20 +112,12 @@ fn said(text: &str) -> Message {
 }
 
 fn status(state: TaskState) -> TurnEvent {
-    TurnEvent::Status {
-        state,
-        message: None,
-        metadata: None,
-    }
+    TurnEvent::status(state, None)
 }
 
 fn piece(name: &str) -> TurnEvent {
-    TurnEvent::Artifact {
-        artifact: Artifact::new(name, name, vec![Part::text("piece")]),
-        append: true,
-        last_chunk: false,
-        metadata: None,
-    }
+    let artifact = Artifact::new(name, name, vec![Part::text("piece")]);
+    TurnEvent::artifact(artifact, true, false)
 }
 
 fn does<F, R>(run: F) -> Arc<dyn AgentExecutor>
@@ -181,7 +174,7 @@ fn event(event: &LogEvent) -> String {
 
 /// Everything that is in the feed now.
 fn events(feed: &mut Feed) -> Vec<String> {
-    std::iter::from_fn(|| feed.try_recv().ok())
+    std::iter::from_fn(|| feed.ready())
         .map(|shown| event(&shown))
         .collect()
 }
@@ -199,16 +192,18 @@ impl World {
     fn on(store: ScriptedStore) -> Self {
         tokio::time::pause();
         let store = Arc::new(store);
+        let clock = Arc::new(ManualClock::new(NOW_MS));
         let metrics = TaskMetrics::new(&opentelemetry::global::meter("tests"));
         let ports = TaskPorts {
             store: Arc::clone(&store) as Arc<dyn TaskStore>,
-            clock: Arc::new(ManualClock::new(NOW_MS)),
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
             limits: LIMITS,
             metrics: metrics.clone(),
         };
         Self {
             hub: TaskHub::new(Shard::new(0, 1), ports, BOUND).start(),
             store,
+            clock,
             metrics,
         }
     }
@@ -246,9 +241,9 @@ impl World {
     async fn working(&self) -> (Uuid, Play, Feed) {
         let (puppet, mut plays) = Puppet::pair();
         let mut feed = answered(self.stream(&puppet)).await.unwrap();
-        let id = id_of(&feed.recv().await.unwrap());
+        let id = id_of(&feed.next().await.unwrap());
         assert_eq!(
-            event(&feed.recv().await.unwrap()),
+            event(&feed.next().await.unwrap()),
             "statusUpdate TASK_STATE_WORKING"
         );
         (id, plays.recv().await.unwrap(), feed)
@@ -288,7 +283,7 @@ impl World {
 
     fn watch(&self, id: Uuid) -> Answered<Feed> {
         let (reply, answer) = Reply::pair();
-        self.ask(id, TaskCommand::Watch { reply });
+        self.ask(id, TaskCommand::Watch { after: None, reply });
         answer
     }
 
@@ -308,10 +303,10 @@ impl World {
         self.metrics.live.value(())
     }
 
-    /// How many actors there are, those that the hub let go of included: each holds the store.
+    /// How many actors there are, those that the hub let go of included: each holds the clock.
     fn actors(&self) -> usize {
         // The test and the hub hold it too.
-        Arc::strong_count(&self.store) - 2
+        Arc::strong_count(&self.clock) - 2
     }
 }
 
@@ -322,6 +317,8 @@ fn turn(message: Message, executor: &Arc<dyn AgentExecutor>, answer: TurnAnswer)
             executor: Arc::clone(executor),
             metadata: None,
             traceparent: None,
+            accepted_output_modes: Vec::new(),
+            extensions: None,
         },
         answer,
     }

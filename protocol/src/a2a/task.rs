@@ -165,6 +165,24 @@ impl Artifact {
         }
     }
 
+    /// Adds a further piece (`append`): its parts go behind those that are there, and what else it says is added, in
+    /// place of what was said under the same name.
+    pub fn append(&mut self, piece: Self) {
+        self.parts.extend(piece.parts);
+        self.name = piece.name.or(self.name.take());
+        self.description = piece.description.or(self.description.take());
+        self.metadata = match (self.metadata.take(), piece.metadata) {
+            (Some(known), Some(further)) => Some(known.with_members_of(&further)),
+            (known, further) => further.or(known),
+        };
+        for extension in piece.extensions {
+            if !self.extensions.contains(&extension) {
+                self.extensions.push(extension);
+            }
+        }
+        self.extra.replace_by(piece.extra);
+    }
+
     fn parse(raw: &RawValue) -> Result<Self, Invalid> {
         let mut fields = Fields::open(raw)?;
         Ok(Self {

@@ -27,6 +27,9 @@ fn turn(text: &str) -> Turn {
         message,
         metadata: None,
         memory: None,
+        accepted_output_modes: Vec::new(),
+        extensions: None,
+        task: None,
         traceparent: None,
         canceled: CancellationToken::new(),
     }
@@ -63,10 +66,7 @@ async fn without_a_text_the_client_is_asked_for_one() {
     assert!(
         matches!(
             &asked,
-            TurnEvent::Status {
-                state: TaskState::InputRequired,
-                ..
-            }
+            TurnEvent::Status { status, .. } if status.state == TaskState::InputRequired
         ),
         "{asked:?}"
     );

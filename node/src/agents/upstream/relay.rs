@@ -1,7 +1,7 @@
 //! What an agent's events mean for our task: pure, one event in, what is to be told out.
 
-use archipel_protocol::a2a::{ArtifactUpdate, Message, StreamEvent, Task, TaskState};
-use archipel_protocol::object::Json;
+use archipel_protocol::a2a::{ArtifactUpdate, Message, StreamEvent, Task, TaskState, TaskStatus};
+use archipel_protocol::object::{Extra, Json};
 
 use crate::agents::upstream::wire::Known;
 use crate::tasks::executor::TurnEvent;
@@ -48,12 +48,9 @@ impl Relay {
             StreamEvent::Message(message) => Ok(answer(message)),
             StreamEvent::StatusUpdate(update) => {
                 let mut told = self.learn(update.task_id, Some(update.context_id))?;
-                let status = update.status;
-                told.extend(moved(status.state, status.message, update.metadata));
-                Ok(Step {
-                    told,
-                    is_over: ends_turn(status.state),
-                })
+                let is_over = ends_turn(update.status.state);
+                told.extend(moved(update.status, update.metadata, update.extra));
+                Ok(Step { told, is_over })
             }
             StreamEvent::ArtifactUpdate(update) => {
                 let ArtifactUpdate {
@@ -63,7 +60,7 @@ impl Relay {
                     append,
                     last_chunk,
                     metadata,
-                    ..
+                    extra,
                 } = update;
                 let mut told = self.learn(task_id, Some(context_id))?;
                 told.push(TurnEvent::Artifact {
@@ -71,6 +68,7 @@ impl Relay {
                     append,
                     last_chunk,
                     metadata,
+                    extra,
                 });
                 Ok(Step {
                     told,
@@ -88,15 +86,16 @@ impl Relay {
             told.extend(
                 task.artifacts
                     .into_iter()
-                    .map(|artifact| TurnEvent::Artifact {
-                        artifact,
-                        append: false,
-                        last_chunk: is_over,
-                        metadata: None,
-                    }),
+                    .map(|artifact| TurnEvent::artifact(artifact, false, is_over)),
             );
         }
-        told.extend(moved(task.status.state, task.status.message, task.metadata));
+        if task.metadata.is_some() || !task.extra.is_empty() {
+            told.push(TurnEvent::Describe {
+                metadata: task.metadata,
+                extra: task.extra,
+            });
+        }
+        told.extend(moved(task.status, None, Extra::default()));
         Ok(Step { told, is_over })
     }
 
@@ -133,33 +132,37 @@ impl Relay {
 }
 
 /// An answer without a task is the whole answer.
-fn answer(message: Message) -> Step {
-    let told = moved(TaskState::Completed, Some(message), None)
-        .into_iter()
-        .collect();
+fn answer(mut message: Message) -> Step {
+    leave_tasks_out(&mut message);
     Step {
-        told,
+        told: vec![TurnEvent::status(TaskState::Completed, Some(message))],
         is_over: true,
     }
 }
 
 /// A status worth telling. Our task works already when the agent begins, so that it has begun is no news.
-fn moved(state: TaskState, message: Option<Message>, metadata: Option<Json>) -> Option<TurnEvent> {
-    let begins = matches!(state, TaskState::Submitted | TaskState::Working);
-    if begins && message.is_none() && metadata.is_none() {
+fn moved(mut status: TaskStatus, metadata: Option<Json>, extra: Extra) -> Option<TurnEvent> {
+    let begins = matches!(status.state, TaskState::Submitted | TaskState::Working);
+    let says_nothing = status.message.is_none()
+        && metadata.is_none()
+        && status.extra.is_empty()
+        && extra.is_empty();
+    if begins && says_nothing {
         return None;
     }
-    let state = if begins { TaskState::Working } else { state };
-    let message = message.map(|mut message| {
-        // They name tasks of the agent, which our client cannot reach.
-        message.reference_task_ids.clear();
-        message
-    });
+    if let Some(message) = &mut status.message {
+        leave_tasks_out(message);
+    }
     Some(TurnEvent::Status {
-        state,
-        message,
+        status,
         metadata,
+        extra,
     })
+}
+
+/// They are tasks of the agent, which our client cannot reach.
+fn leave_tasks_out(message: &mut Message) {
+    message.reference_task_ids.clear();
 }
 
 fn ends_turn(state: TaskState) -> bool {

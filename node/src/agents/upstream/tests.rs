@@ -236,6 +236,9 @@ fn turn(memory: Option<Json>) -> Turn {
         message,
         metadata: Some(serde_json::from_str(r#"{"k":10000000000000000000001}"#).unwrap()),
         memory,
+        accepted_output_modes: Vec::new(),
+        extensions: None,
+        task: None,
         traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
         canceled: CancellationToken::new(),
     }
@@ -246,11 +249,7 @@ fn remembered() -> Json {
 }
 
 fn status(state: TaskState) -> TurnEvent {
-    TurnEvent::Status {
-        state,
-        message: None,
-        metadata: None,
-    }
+    TurnEvent::status(state, None)
 }
 
 /// A turn against an agent with this card that plays this ends like this.
@@ -280,15 +279,7 @@ async fn a_stream_with_an_artifact_in_pieces() {
     assert_eq!(*memory, remembered());
     let mut artifact = Artifact::new("a", "", vec![Part::text("one")]);
     artifact.name = None;
-    assert_eq!(
-        *first,
-        TurnEvent::Artifact {
-            artifact,
-            append: false,
-            last_chunk: false,
-            metadata: None
-        }
-    );
+    assert_eq!(*first, TurnEvent::artifact(artifact, false, false));
     let TurnEvent::Artifact {
         artifact,
         append: true,
@@ -332,11 +323,8 @@ async fn a_second_turn_goes_on_with_the_agents_task() {
     assert!(
         matches!(
             asked,
-            TurnEvent::Status {
-                state: TaskState::InputRequired,
-                message: Some(_),
-                ..
-            }
+            TurnEvent::Status { status, .. }
+                if status.state == TaskState::InputRequired && status.message.is_some()
         ),
         "{asked:?}"
     );

@@ -9,9 +9,13 @@ use futures_util::FutureExt;
 use super::{Answer, BYTES_PER_SNAPSHOT, Deferred, RETRY, SHOWN_AT_ONCE, SWEEP, TaskActor};
 use crate::store::{EventRow, StoreError, TaskChange};
 use crate::tasks::command::{Reply, TaskError};
-use crate::tasks::feed::{Feed, LogEvent, Settled, Shown, Watcher};
+use crate::tasks::feed::{Board, Feed, FirstItem, LogEvent, Settled};
 use crate::tasks::hub::TaskIdle;
 use crate::tasks::machine::TurnRefusal;
+
+/// Around a task that is the item of a stream.
+const ITEM_HEAD: &[u8] = b"{\"task\":";
+const ITEM_TAIL: &[u8] = b"}";
 
 impl TaskActor {
     pub(super) fn gather(&mut self, event: LogEvent) {
@@ -26,7 +30,8 @@ impl TaskActor {
     }
 
     pub(super) fn commit(&mut self, ctx: &mut Context<Self>) {
-        let unkept = self.commits.kept == 0 || !self.commits.gathered.is_empty();
+        let unkept =
+            self.commits.kept == 0 || !self.commits.gathered.is_empty() || self.record.unlogged;
         let waits = self.commits.running || self.commits.paused || self.commits.lost;
         if waits || !unkept {
             return self.release(ctx);
@@ -60,6 +65,7 @@ impl TaskActor {
         let state = self.record.task.status.state;
         let due = self.commits.kept == 0
             || self.commits.snapshot_due
+            || self.record.unlogged
             || self.record.settled() != Settled::No
             || self.commits.since_snapshot >= BYTES_PER_SNAPSHOT.max(self.commits.snapshot_size);
         // In mid-turn nobody else will want just this state: it is not remembered, since it may be large.
@@ -91,6 +97,7 @@ impl TaskActor {
                 self.commits.since_snapshot = 0;
                 self.commits.snapshot_size = view.len();
                 self.commits.snapshot_due = false;
+                self.record.unlogged = false;
                 self.record.keep(&view)
             }),
             events: self.commits.in_flight.clone(),
@@ -109,7 +116,7 @@ impl TaskActor {
                 self.commits.in_flight.clear();
                 self.commits.kept = through;
                 self.release(ctx);
-                if !self.commits.gathered.is_empty() {
+                if !self.commits.gathered.is_empty() || self.record.unlogged {
                     self.commit(ctx);
                 }
             }
@@ -133,7 +140,7 @@ impl TaskActor {
             self.commits.lost = true;
             self.end_turn(ctx);
             self.commits.unshown.clear();
-            self.watchers.clear();
+            self.board = None;
             return self.rest(ctx);
         }
         // The next change must not count on a snapshot that was in this one.
@@ -151,8 +158,14 @@ impl TaskActor {
         if history.is_some() {
             return self.record.view(history);
         }
+        let item = self.item();
+        item.slice(ITEM_HEAD.len()..item.len() - ITEM_TAIL.len())
+    }
+
+    /// The task as the item of a stream; the view is a part of it, so that any number of watchers share both.
+    fn item(&mut self) -> Bytes {
         if self.view.0 != self.record.seq {
-            self.view = (self.record.seq, self.record.view(None));
+            self.view = (self.record.seq, self.record.item(ITEM_HEAD, ITEM_TAIL));
         }
         self.view.1.clone()
     }
@@ -164,14 +177,33 @@ impl TaskActor {
         });
     }
 
-    pub(super) fn watch(&mut self, reply: Reply<Feed>) {
-        let view = self.view(None);
-        let first = LogEvent {
-            seq: self.record.seq,
-            body: [b"{\"task\":", view.as_ref(), b"}"].concat().into(),
-            settled: self.record.settled(),
+    /// Begins a feed, with the task unless the log has all that came after what the watcher has seen: event 1 is the task's
+    /// opening, which only the task itself tells of.
+    pub(super) fn watch(&mut self, after: Option<u64>, reply: Reply<Feed>) {
+        let seq = self.record.seq;
+        let settled = self.record.settled();
+        let first = match after {
+            Some(after) if 0 < after && after < seq => FirstItem::After(after),
+            _ if settled == Settled::Ended => return self.defer(Answer::NothingToWatch(reply)),
+            Some(after) if after == seq => FirstItem::After(after),
+            _ => FirstItem::Task(LogEvent {
+                seq,
+                body: self.item(),
+                settled,
+            }),
         };
         self.defer(Answer::Feed(first, reply));
+    }
+
+    fn board(&mut self) -> &Board {
+        self.board.get_or_insert_with(|| {
+            let shown = match self.commits.unshown.front() {
+                Some(next) => next.seq - 1,
+                None => self.record.seq,
+            };
+            let cut_off = self.ports.metrics.watchers_cut.clone();
+            Board::new(self.id, shown, Arc::clone(&self.ports.store), cut_off)
+        })
     }
 
     /// Hands out whatever says only what is kept, in this order: new watchers begin, events are shown, senders that
@@ -181,17 +213,14 @@ impl TaskActor {
         if kept == 0 {
             return;
         }
-        for deferred in self
+        let due: Vec<Deferred> = self
             .deferred
             .extract_if(.., |deferred| deferred.after <= kept)
-        {
+            .collect();
+        for deferred in due {
             match deferred.answer {
                 Answer::View(view, reply) => reply.send(Ok(view)),
-                Answer::Feed(first, reply) => {
-                    let (watcher, feed) = Watcher::begin(&first);
-                    self.watchers.extend(watcher);
-                    reply.send(Ok(feed));
-                }
+                Answer::Feed(first, reply) => reply.send(Ok(self.board().feed(first))),
                 Answer::NotCancelable(reply) => reply.send(Err(TaskError::NotCancelable)),
                 Answer::NothingToWatch(reply) => reply.send(Err(TurnRefusal::Ended.into())),
             }
@@ -212,26 +241,21 @@ impl TaskActor {
             return;
         }
         let kept = self.commits.kept;
-        let mut shown = 0;
-        while let Some(event) = self.commits.unshown.pop_front_if(|event| event.seq <= kept) {
-            let metrics = &self.ports.metrics;
-            self.watchers.retain_mut(|watcher| {
-                let outcome = watcher.show(&event);
-                if outcome == Shown::CutOff {
-                    metrics.watchers_cut.count(());
-                }
-                outcome == Shown::Taken
-            });
-            shown += 1;
-            if shown >= SHOWN_AT_ONCE && !self.watchers.is_empty() {
-                self.commits.showing = true;
-                let others_had_time = tokio::task::yield_now().into_actor(self);
-                ctx.spawn(others_had_time.map(|(), actor, ctx| {
-                    actor.commits.showing = false;
-                    actor.release(ctx);
-                }));
-                return;
-            }
+        let unshown = &mut self.commits.unshown;
+        let Some(board) = &self.board else {
+            return while unshown.pop_front_if(|event| event.seq <= kept).is_some() {};
+        };
+        let due = std::iter::from_fn(|| unshown.pop_front_if(|event| event.seq <= kept));
+        let shown: Vec<LogEvent> = due.take(SHOWN_AT_ONCE).collect();
+        let more = shown.len() == SHOWN_AT_ONCE && board.is_watched();
+        board.show(shown);
+        if more {
+            self.commits.showing = true;
+            let others_had_time = tokio::task::yield_now().into_actor(self);
+            ctx.spawn(others_had_time.map(|(), actor, ctx| {
+                actor.commits.showing = false;
+                actor.release(ctx);
+            }));
         }
     }
 
@@ -240,14 +264,19 @@ impl TaskActor {
         let busy = self.turn.is_some()
             || self.commits.running
             || !self.commits.gathered.is_empty()
+            || self.record.unlogged
             || !self.commits.unshown.is_empty()
             || !self.deferred.is_empty()
             || !self.waiting.is_empty();
         if busy {
             return;
         }
-        self.watchers.retain(Watcher::is_open);
-        if !self.watchers.is_empty() {
+        // Everything is shown. Who has not read it yet has what the board had, and the log.
+        let is_watched = self.board.as_ref().is_some_and(Board::is_watched)
+            && self.record.settled() != Settled::Ended;
+        if !is_watched {
+            self.board = None;
+        } else {
             if self.sweep.is_none() {
                 self.sweep = Some(ctx.run_interval(SWEEP, |actor, ctx| actor.rest(ctx)));
             }

@@ -1,5 +1,7 @@
 //! The turns of a task: what begins one, what the agent's events do, what ends it.
 
+use std::sync::Arc;
+
 use actix::prelude::*;
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
@@ -26,8 +28,6 @@ impl TaskActor {
         // The turn first: what the sender is told begins with a task that works again.
         self.run_turn(command.turn, ctx);
         self.answer_turn(command.answer);
-        // The message is in no event: this commit must carry it in a snapshot.
-        self.commits.snapshot_due = true;
         self.commit(ctx);
     }
 
@@ -39,7 +39,7 @@ impl TaskActor {
                 let view = self.view(history);
                 self.defer(Answer::View(view, reply));
             }
-            TurnAnswer::Stream { reply } => self.watch(reply),
+            TurnAnswer::Stream { reply } => self.watch(None, reply),
         }
     }
 
@@ -62,6 +62,12 @@ impl TaskActor {
                 .into(),
             message,
             metadata: setup.metadata,
+            accepted_output_modes: setup.accepted_output_modes,
+            extensions: setup.extensions,
+            task: setup
+                .executor
+                .reads_task()
+                .then(|| Arc::new(self.record.task.clone())),
             memory: self.record.memory.clone(),
             traceparent: setup.traceparent,
             canceled: canceled.clone(),
@@ -89,6 +95,9 @@ impl TaskActor {
         }
         if let Some(event) = self.record.apply(told, self.ports.clock.now_ms()) {
             self.gather(event);
+        } else {
+            // It may have changed what is seen of the task without an event.
+            self.view.0 = 0;
         }
         if self.record.size() > self.ports.limits.size && self.record.settled() == Settled::No {
             self.fail("the task grew beyond what one task may hold");

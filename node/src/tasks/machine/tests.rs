@@ -29,21 +29,13 @@ fn said(text: &str) -> Message {
 }
 
 fn status(state: TaskState, text: Option<&str>) -> TurnEvent {
-    TurnEvent::Status {
-        state,
-        message: text.map(|text| Message::from_agent("a".into(), text)),
-        metadata: None,
-    }
+    let message = text.map(|text| Message::from_agent("a".into(), text));
+    TurnEvent::status(state, message)
 }
 
 fn piece(id: &str, text: &str, append: bool) -> TurnEvent {
     let artifact = Artifact::new(id, id, vec![Part::text(text)]);
-    TurnEvent::Artifact {
-        artifact,
-        append,
-        last_chunk: false,
-        metadata: None,
-    }
+    TurnEvent::artifact(artifact, append, false)
 }
 
 fn opened() -> Record {

@@ -15,11 +15,7 @@ async fn kept(store: &MemoryStore, state: TaskState) -> Uuid {
     let hello = Message::from_agent("m".to_owned(), "hello");
     let mut record = Record::open(&id.to_string(), "c", hello, NOW_MS);
     if state != TaskState::Submitted {
-        let told = TurnEvent::Status {
-            state,
-            message: None,
-            metadata: None,
-        };
+        let told = TurnEvent::status(state, None);
         record.apply(told, NOW_MS).unwrap();
     }
     keep(store, id, state, record.keep(&record.view(None))).await;

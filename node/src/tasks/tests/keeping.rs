@@ -1,6 +1,7 @@
 //! Nothing is shown before it is kept, whatever the store does.
 
 use super::*;
+use crate::tasks::feed::FeedEnd;
 use crate::tasks::machine::TurnRefusal;
 
 #[actix::test]
@@ -139,7 +140,7 @@ async fn a_task_that_contradicts_the_store_is_loaded_anew() {
     play.tell(piece("a")).await.unwrap();
     quiet().await;
     assert!(play.is_dropped());
-    assert!(feed.recv().await.is_none());
+    assert_eq!(feed.next().await, Err(FeedEnd::Lost));
     assert_eq!((world.live(), world.actors()), (0, 0));
     let task = answered(world.read(id)).await.unwrap();
     assert_eq!(short(&task), Short(TaskState::Failed, 1, 0));

@@ -124,13 +124,9 @@ async fn a_task_holds_no_more_than_it_may() {
         let large = large.clone();
         async move {
             let artifact = Artifact::new("a", "a", vec![Part::text(large)]);
-            let told = TurnEvent::Artifact {
-                artifact,
-                append: false,
-                last_chunk: false,
-                metadata: None,
-            };
-            events.tell(told).await?;
+            events
+                .tell(TurnEvent::artifact(artifact, false, false))
+                .await?;
             Ok(events.tell(piece("b")).await?)
         }
     });
@@ -218,7 +214,7 @@ async fn a_sender_has_its_outcome_before_the_next_message_is_taken() {
     // The question is asked, but it is not kept yet, so nobody knows of it.
     world.store.let_through(1);
     let mut feed = answered(first).await.unwrap();
-    let id = id_of(&feed.recv().await.unwrap());
+    let id = id_of(&feed.next().await.unwrap());
     let (puppet, mut plays) = Puppet::pair();
     let second = world.say(id, "more", &puppet);
     plays

@@ -43,6 +43,9 @@ where
         metadata: None,
         memory: None,
         traceparent: None,
+        accepted_output_modes: Vec::new(),
+        extensions: None,
+        task: None,
         canceled: CancellationToken::new(),
     };
     let executor = Does(move |events| run(events).boxed_local());
@@ -50,11 +53,7 @@ where
 }
 
 fn working() -> TurnEvent {
-    TurnEvent::Status {
-        state: TaskState::Working,
-        message: None,
-        metadata: None,
-    }
+    TurnEvent::status(TaskState::Working, None)
 }
 
 /// How many events each step has, and how the last one ends.

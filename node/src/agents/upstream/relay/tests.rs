@@ -26,21 +26,12 @@ fn artifact(id: &str, append: bool, last_chunk: bool) -> TurnEvent {
         unreachable!("a task was written")
     };
     let artifact: Artifact = task.artifacts.into_iter().next().unwrap();
-    TurnEvent::Artifact {
-        artifact,
-        append,
-        last_chunk,
-        metadata: None,
-    }
+    TurnEvent::artifact(artifact, append, last_chunk)
 }
 
 fn status(state: TaskState, said: Option<&str>) -> TurnEvent {
     let message = said.map(|said| Message::from_agent("m".to_owned(), said));
-    TurnEvent::Status {
-        state,
-        message,
-        metadata: None,
-    }
+    TurnEvent::status(state, message)
 }
 
 /// From `memory`, the `events` tell `told` and only the last one ends the turn, if `is_over`.
