@@ -6,7 +6,7 @@
 
 pub mod keys;
 pub mod mint;
-mod token;
+pub(crate) mod token;
 pub mod verify;
 
 pub use keys::KeyError;

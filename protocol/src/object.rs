@@ -163,6 +163,16 @@ impl Extra {
         }
     }
 
+    /// The same members with `name` set, at the end if it is new.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: Json) -> Self {
+        match self.0.iter_mut().find(|(key, _)| key == name) {
+            Some((_, old)) => *old = value,
+            None => self.0.push((name.to_owned(), value)),
+        }
+        self
+    }
+
     /// The unknown member called `name`.
     pub fn get(&self, name: &str) -> Option<&Json> {
         self.0

@@ -1,9 +1,19 @@
 //! The agent card (A2A 1.0 §4.4): what an agent says of itself, and under which URLs it is reached.
+//!
+//! Children: `signature` (who says so), with what it covers in `payload` and `shape`, and `keys`.
 
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::object::{Extra, Fields, Invalid, Json, text};
+
+mod keys;
+mod payload;
+mod shape;
+pub mod signature;
+
+pub use keys::{KeySetError, TrustedKeys};
+pub use signature::{CardSigner, SignError};
 
 /// Where media type and name of the 1.0 JSON-RPC binding are written.
 pub const JSONRPC_BINDING: &str = "JSONRPC";

@@ -101,10 +101,10 @@ impl SharedSecret {
 
 /// A peer's public key, parsed once.
 #[derive(Clone)]
-pub(super) struct PublicKey(EddsaJwsVerifier);
+pub(crate) struct PublicKey(EddsaJwsVerifier);
 
 impl PublicKey {
-    pub(super) fn new(key: &[u8; 32]) -> Result<Self, KeyError> {
+    pub(crate) fn new(key: &[u8; 32]) -> Result<Self, KeyError> {
         let der = [PUBLIC_KEY_PREFIX.as_slice(), key].concat();
         EdDSA
             .verifier_from_der(der)
@@ -112,7 +112,7 @@ impl PublicKey {
             .map_err(|_| KeyError::Unusable)
     }
 
-    pub(super) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+    pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         // The length is checked here because a library may read more into a longer signature than it should.
         signature.len() == 64 && self.0.verify(message, signature).is_ok()
     }
@@ -120,17 +120,17 @@ impl PublicKey {
 
 /// Our own seed, as the key of the cryptographic library.
 #[derive(Clone)]
-pub(super) struct SigningKey(EddsaJwsSigner);
+pub(crate) struct SigningKey(EddsaJwsSigner);
 
 impl SigningKey {
-    pub(super) fn new(seed: &[u8; 32]) -> Result<Self, KeyError> {
+    pub(crate) fn new(seed: &[u8; 32]) -> Result<Self, KeyError> {
         EdDSA
             .signer_from_der(private_key_der(seed))
             .map(Self)
             .map_err(|_| KeyError::Unusable)
     }
 
-    pub(super) fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
+    pub(crate) fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
         self.0.sign(message).ok()
     }
 }

@@ -34,12 +34,12 @@ impl<'a> Parts<'a> {
 }
 
 /// Decodes base64url strictly: no padding, no other alphabet, no stray bits, so that a token has one spelling only.
-pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(text).ok()
 }
 
 /// The base64url text of what is minted.
-pub(super) fn encode(bytes: &[u8]) -> String {
+pub(crate) fn encode(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
