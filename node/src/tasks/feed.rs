@@ -10,6 +10,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use archipel_kit::telemetry::metrics::Counter;
 use archipel_protocol::a2a::{StreamEvent, TaskState};
@@ -117,7 +118,19 @@ pub struct Board {
     recent: Arc<Recent>,
     /// Number of the last event that may be seen.
     shown: watch::Sender<u64>,
+    /// Where the feeds are. Those that left go when the list would have to grow, or the next event is shown.
+    places: Vec<Arc<Place>>,
 }
+
+/// Where one feed is, for its board to see: a watcher that has stopped reading never looks itself.
+#[derive(Debug)]
+struct Place {
+    /// The last event given; `RESUMING` until the feed has been where everybody else is.
+    seen: AtomicU64,
+    cut_off: AtomicBool,
+}
+
+const RESUMING: u64 = u64::MAX;
 
 /// What a board and its feeds share.
 struct Recent {
@@ -143,8 +156,7 @@ pub struct Feed {
     waiting: VecDeque<LogEvent>,
     /// The last event given.
     seen: u64,
-    /// It has not been where everybody else is yet.
-    resuming: bool,
+    place: Arc<Place>,
     end: Option<FeedEnd>,
 }
 
@@ -160,20 +172,28 @@ impl Board {
         Self {
             recent: Arc::new(recent),
             shown: watch::Sender::new(shown),
+            places: Vec::new(),
         }
     }
 
     /// Lets everybody see further events, each the successor of the one before.
-    pub fn show(&self, events: Vec<LogEvent>) {
+    pub fn show(&mut self, events: Vec<LogEvent>) {
         let Some(last) = events.last().map(|event| event.seq) else {
             return;
         };
         self.recent.events.lock().add(events);
+        self.places.retain(|place| {
+            let cut_off = place.cut_off_before(last);
+            if cut_off {
+                self.recent.cut_off.count(());
+            }
+            place.is_taken() && !cut_off
+        });
         self.shown.send_replace(last);
     }
 
     /// A feed that begins with `first`.
-    pub fn feed(&self, first: FirstItem) -> Feed {
+    pub fn feed(&mut self, first: FirstItem) -> Feed {
         let (waiting, seen, resuming) = match first {
             FirstItem::Task(task) => {
                 let seq = task.seq;
@@ -181,19 +201,44 @@ impl Board {
             }
             FirstItem::After(seen) => (VecDeque::new(), seen, true),
         };
+        let place = Arc::new(Place {
+            seen: AtomicU64::new(if resuming { RESUMING } else { seen }),
+            cut_off: AtomicBool::new(false),
+        });
+        if self.places.len() == self.places.capacity() {
+            self.places.retain(|place| place.is_taken());
+        }
+        self.places.push(Arc::clone(&place));
         Feed {
             recent: Arc::clone(&self.recent),
             shown: self.shown.subscribe(),
             waiting,
             seen,
-            resuming,
+            place,
             end: None,
         }
     }
 
     /// Whether there is a feed.
     pub fn is_watched(&self) -> bool {
-        self.shown.receiver_count() > 0
+        self.places.iter().any(|place| place.is_taken())
+    }
+}
+
+impl Place {
+    /// Marks a feed that is too far behind.
+    fn cut_off_before(&self, last: u64) -> bool {
+        let seen = self.seen.load(Ordering::Relaxed);
+        let too_far = seen != RESUMING && seen + FEED_CAPACITY < last;
+        if too_far {
+            self.cut_off.store(true, Ordering::Relaxed);
+        }
+        too_far
+    }
+
+    /// The board's own hold is not one.
+    fn is_taken(self: &Arc<Self>) -> bool {
+        Arc::strong_count(self) > 1
     }
 }
 
@@ -212,9 +257,9 @@ impl Feed {
             }
             let shown = *self.shown.borrow_and_update();
             if self.seen < shown {
-                self.read_on(shown).await;
+                self.read_on().await;
             } else {
-                self.resuming = false;
+                self.place.seen.store(self.seen, Ordering::Relaxed);
                 if self.shown.changed().await.is_err() {
                     self.end = Some(FeedEnd::Lost);
                 }
@@ -224,15 +269,20 @@ impl Feed {
 
     /// The next item, if it is at hand.
     pub fn ready(&mut self) -> Option<LogEvent> {
+        if self.end.is_none() && self.place.cut_off.load(Ordering::Relaxed) {
+            self.end = Some(FeedEnd::TooSlow);
+        }
         if self.end.is_some() {
             return None;
         }
-        let event = self.waiting.pop_front().or_else(|| {
-            let event = self.recent.events.lock().after(self.seen)?;
-            self.resuming = false;
-            Some(event)
-        })?;
+        let (event, from_log) = match self.waiting.pop_front() {
+            Some(event) => (event, true),
+            None => (self.recent.events.lock().after(self.seen)?, false),
+        };
         self.seen = event.seq;
+        if !from_log || self.place.seen.load(Ordering::Relaxed) != RESUMING {
+            self.place.seen.store(self.seen, Ordering::Relaxed);
+        }
         if event.settled == Settled::Ended {
             self.end = Some(FeedEnd::Over);
         }
@@ -240,12 +290,7 @@ impl Feed {
     }
 
     /// Reads the next page of the log.
-    async fn read_on(&mut self, shown: u64) {
-        if !self.resuming && shown - self.seen > FEED_CAPACITY {
-            self.recent.cut_off.count(());
-            self.end = Some(FeedEnd::TooSlow);
-            return;
-        }
+    async fn read_on(&mut self) {
         let page = self
             .recent
             .log

@@ -195,7 +195,7 @@ impl TaskActor {
         self.defer(Answer::Feed(first, reply));
     }
 
-    fn board(&mut self) -> &Board {
+    fn board(&mut self) -> &mut Board {
         self.board.get_or_insert_with(|| {
             let shown = match self.commits.unshown.front() {
                 Some(next) => next.seq - 1,
@@ -242,7 +242,7 @@ impl TaskActor {
         }
         let kept = self.commits.kept;
         let unshown = &mut self.commits.unshown;
-        let Some(board) = &self.board else {
+        let Some(board) = &mut self.board else {
             return while unshown.pop_front_if(|event| event.seq <= kept).is_some() {};
         };
         let due = std::iter::from_fn(|| unshown.pop_front_if(|event| event.seq <= kept));
