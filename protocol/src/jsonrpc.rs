@@ -162,13 +162,13 @@ pub fn encode_result(id: &Id, result: &impl Serialize) -> Result<Vec<u8>, serde_
     Ok(out)
 }
 
-/// Writes a refusal.
-pub fn encode_error(id: &Id, error: &RpcError) -> Vec<u8> {
+/// Writes a refusal: an [`RpcError`], or the form of one for version 0.3.
+pub fn encode_error(id: &Id, error: &impl Serialize) -> Vec<u8> {
     #[derive(Serialize)]
-    struct Failed<'a> {
+    struct Failed<'a, T> {
         jsonrpc: &'static str,
         id: &'a Id,
-        error: &'a RpcError,
+        error: &'a T,
     }
     // A refusal is made of texts and numbers only, so writing it cannot fail; if it did, the fixed answer is valid.
     serde_json::to_vec(&Failed {

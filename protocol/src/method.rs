@@ -1,4 +1,6 @@
-//! The operations of A2A 1.0 by their JSON-RPC names (§5.3, §9.4).
+//! The operations of A2A by their JSON-RPC names, in 1.0 (§5.3, §9.4) and in 0.3 (§3.5.6 there).
+
+use crate::a2a::Version;
 
 /// An operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -43,25 +45,62 @@ impl Method {
         Self::GetExtendedAgentCard,
     ];
 
-    /// The operation called `name`, if there is one.
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|method| method.name() == name)
+    /// The operation that version `version` calls `name`, if there is one.
+    pub fn parse(version: Version, name: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|method| method.name(version) == name)
     }
 
-    /// Its JSON-RPC name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::SendMessage => "SendMessage",
-            Self::SendStreamingMessage => "SendStreamingMessage",
-            Self::GetTask => "GetTask",
-            Self::ListTasks => "ListTasks",
-            Self::CancelTask => "CancelTask",
-            Self::SubscribeToTask => "SubscribeToTask",
-            Self::CreateTaskPushNotificationConfig => "CreateTaskPushNotificationConfig",
-            Self::GetTaskPushNotificationConfig => "GetTaskPushNotificationConfig",
-            Self::ListTaskPushNotificationConfigs => "ListTaskPushNotificationConfigs",
-            Self::DeleteTaskPushNotificationConfig => "DeleteTaskPushNotificationConfig",
-            Self::GetExtendedAgentCard => "GetExtendedAgentCard",
+    /// Its JSON-RPC name. `tasks/list` came to 0.3 late; its other names are in every 0.3.
+    pub fn name(self, version: Version) -> &'static str {
+        let (v1, v03) = match self {
+            Self::SendMessage => ("SendMessage", "message/send"),
+            Self::SendStreamingMessage => ("SendStreamingMessage", "message/stream"),
+            Self::GetTask => ("GetTask", "tasks/get"),
+            Self::ListTasks => ("ListTasks", "tasks/list"),
+            Self::CancelTask => ("CancelTask", "tasks/cancel"),
+            Self::SubscribeToTask => ("SubscribeToTask", "tasks/resubscribe"),
+            Self::CreateTaskPushNotificationConfig => (
+                "CreateTaskPushNotificationConfig",
+                "tasks/pushNotificationConfig/set",
+            ),
+            Self::GetTaskPushNotificationConfig => (
+                "GetTaskPushNotificationConfig",
+                "tasks/pushNotificationConfig/get",
+            ),
+            Self::ListTaskPushNotificationConfigs => (
+                "ListTaskPushNotificationConfigs",
+                "tasks/pushNotificationConfig/list",
+            ),
+            Self::DeleteTaskPushNotificationConfig => (
+                "DeleteTaskPushNotificationConfig",
+                "tasks/pushNotificationConfig/delete",
+            ),
+            Self::GetExtendedAgentCard => {
+                ("GetExtendedAgentCard", "agent/getAuthenticatedExtendedCard")
+            }
+        };
+        match version {
+            Version::V1 => v1,
+            Version::V03 => v03,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Method;
+    use crate::a2a::Version;
+
+    #[test]
+    fn every_operation_has_one_name_in_each_version() {
+        for version in [Version::V1, Version::V03] {
+            for method in Method::ALL {
+                assert_eq!(Method::parse(version, method.name(version)), Some(method));
+            }
+        }
+        assert_eq!(Method::parse(Version::V1, "message/send"), None);
+        assert_eq!(Method::parse(Version::V03, "SendMessage"), None);
     }
 }

@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
@@ -85,6 +86,16 @@ impl Json {
         serde_json::value::to_raw_value(value).map(Self)
     }
 
+    /// `true` or `false`.
+    pub fn flag(value: bool) -> Self {
+        let raw = if value {
+            RawValue::TRUE
+        } else {
+            RawValue::FALSE
+        };
+        Self(raw.to_owned())
+    }
+
     /// The JSON text.
     pub fn text(&self) -> &str {
         self.0.get()
@@ -107,7 +118,8 @@ impl Json {
         Self::of(&merged).unwrap_or_else(|_| other.clone())
     }
 
-    fn is_object(&self) -> bool {
+    /// Whether the value is an object.
+    pub fn is_object(&self) -> bool {
         self.text().starts_with('{')
     }
 }
@@ -180,6 +192,25 @@ impl Extra {
             .find(|(key, _)| key == name)
             .map(|(_, value)| value)
     }
+
+    /// Adds a member behind the others. The caller sees to it that there is no other of that name.
+    pub fn push(&mut self, name: impl Into<String>, value: Json) {
+        self.0.push((name.into(), value));
+    }
+
+    /// The members in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Json)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value))
+    }
+}
+
+impl IntoIterator for Extra {
+    type Item = (String, Json);
+    type IntoIter = std::vec::IntoIter<(String, Json)>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
 }
 
 impl Serialize for Extra {
@@ -215,8 +246,21 @@ impl<'a> Fields<'a> {
         serde_json::from_str(text).map_err(|_| Invalid::new("", "must be an object"))
     }
 
+    /// Whether the member is there and not null.
+    pub fn has(&self, name: &str) -> bool {
+        self.0
+            .iter()
+            .any(|(key, value)| same_name(key, name) && value.get() != "null")
+    }
+
     /// Takes the member out, `None` when it is absent or null.
     pub fn take(&mut self, name: &str) -> Option<&'a RawValue> {
+        self.take_nullable(name)
+            .filter(|value| value.get() != "null")
+    }
+
+    /// Takes the member out, for the few whose value may be null.
+    pub fn take_nullable(&mut self, name: &str) -> Option<&'a RawValue> {
         let mut found = None;
         self.0.retain(|(key, value)| {
             let hit = same_name(key, name);
@@ -225,7 +269,7 @@ impl<'a> Fields<'a> {
             }
             !hit
         });
-        found.filter(|value| value.get() != "null")
+        found
     }
 
     /// Takes the member out and reads it with `parse`, whose problem is told with the member's path.
@@ -298,6 +342,18 @@ impl<'a> Fields<'a> {
     /// # Errors
     /// When the member is no such number.
     pub fn count(&mut self, name: &str) -> Result<Option<u32>, Invalid> {
+        self.count_within(name, 0..=i32::MAX.unsigned_abs())
+    }
+
+    /// A count inside `range`.
+    ///
+    /// # Errors
+    /// When the member is no such number.
+    pub fn count_within(
+        &mut self,
+        name: &str,
+        range: RangeInclusive<u32>,
+    ) -> Result<Option<u32>, Invalid> {
         self.parse(name, |raw| {
             let digits = raw.get().trim_matches('"');
             let value: i64 = digits
@@ -305,8 +361,11 @@ impl<'a> Fields<'a> {
                 .map_err(|_| Invalid::new("", "must be an integer"))?;
             u32::try_from(value)
                 .ok()
-                .filter(|count| *count <= i32::MAX.unsigned_abs())
-                .ok_or_else(|| Invalid::new("", "must be between 0 and 2147483647"))
+                .filter(|count| range.contains(count))
+                .ok_or_else(|| {
+                    let (least, most) = range.into_inner();
+                    Invalid::new("", format!("must be between {least} and {most}"))
+                })
         })
     }
 
@@ -334,8 +393,26 @@ impl<'a> Fields<'a> {
         name: &str,
         parse: impl Fn(&'a RawValue) -> Result<T, Invalid>,
     ) -> Result<Vec<T>, Invalid> {
-        self.parse(name, |raw| items(raw, &parse))
+        self.parse(name, |raw| Self::items(raw, &parse))
             .map(Option::unwrap_or_default)
+    }
+
+    /// The items of a list.
+    ///
+    /// # Errors
+    /// When `raw` is not a list, or what `parse` says of an item.
+    pub fn items<T>(
+        raw: &'a RawValue,
+        parse: impl Fn(&'a RawValue) -> Result<T, Invalid>,
+    ) -> Result<Vec<T>, Invalid> {
+        let raws: Vec<&'a RawValue> =
+            serde_json::from_str(raw.get()).map_err(|_| Invalid::new("", "must be a list"))?;
+        raws.into_iter()
+            .enumerate()
+            .map(|(index, item)| {
+                parse(item).map_err(|invalid| invalid.within(&format!("[{index}]")))
+            })
+            .collect()
     }
 
     /// What was not taken.
@@ -357,20 +434,8 @@ pub fn text(raw: &RawValue) -> Result<String, Invalid> {
     serde_json::from_str(raw.get()).map_err(|_| Invalid::new("", "must be a text"))
 }
 
-fn items<'a, T>(
-    raw: &'a RawValue,
-    parse: impl Fn(&'a RawValue) -> Result<T, Invalid>,
-) -> Result<Vec<T>, Invalid> {
-    let raws: Vec<&'a RawValue> =
-        serde_json::from_str(raw.get()).map_err(|_| Invalid::new("", "must be a list"))?;
-    raws.into_iter()
-        .enumerate()
-        .map(|(index, item)| parse(item).map_err(|invalid| invalid.within(&format!("[{index}]"))))
-        .collect()
-}
-
 /// Whether `key` is `name` (camelCase) in either spelling.
-fn same_name(key: &str, name: &str) -> bool {
+pub(crate) fn same_name(key: &str, name: &str) -> bool {
     if key == name {
         return true;
     }

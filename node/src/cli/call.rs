@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use archipel_kit::client::{Answer, RequestBody, Timeouts};
 use archipel_kit::settings::{self, Environment};
-use archipel_protocol::a2a::{self, ArtifactUpdate, StreamEvent, Task, TaskState};
+use archipel_protocol::a2a::{self, ArtifactUpdate, StreamEvent, Task, TaskState, Version};
 use archipel_protocol::jsonrpc::{Outcome, decode_response, encode_request};
 use archipel_protocol::method::Method;
 use futures_util::StreamExt;
@@ -67,7 +67,7 @@ pub(super) async fn call(call: Call) -> anyhow::Result<ExitCode> {
     };
     let body = encode_request(
         &Uuid::new_v4().to_string(),
-        method.name(),
+        method.name(Version::V1),
         &params(&text, call.task.as_deref()),
     )?;
     let answer = send(&call, &uri, body)

@@ -7,7 +7,7 @@ use actix_web::HttpRequest;
 use actix_web::HttpResponse;
 use actix_web::http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use archipel_protocol::a2a::{
-    CancelTaskParams, GetTaskParams, SendMessageParams, SubscribeParams, VERSION,
+    CancelTaskParams, GetTaskParams, SendMessageParams, SubscribeParams, VERSION, Version,
 };
 use archipel_protocol::error::{ErrorCode, RpcError};
 use archipel_protocol::jsonrpc::{Id, Request};
@@ -56,7 +56,7 @@ pub(super) async fn run(
         owner: Arc::clone(&caller.principal),
         agent: Arc::clone(&agent.id),
     };
-    let method = Method::parse(&call.method);
+    let method = Method::parse(Version::V1, &call.method);
     let answered = match method {
         Some(Method::SendMessage) => send(request, edge, whose, agent, call).await,
         Some(Method::SendStreamingMessage) => {
@@ -224,12 +224,12 @@ async fn subscribe(
 
 fn parse<'a, T>(
     call: &Request<'a>,
-    read: impl FnOnce(&'a RawValue) -> Result<T, Invalid>,
+    read: impl FnOnce(Version, &'a RawValue) -> Result<T, Invalid>,
 ) -> Result<T, RpcError> {
     let params = call
         .params
         .ok_or_else(|| RpcError::new(ErrorCode::InvalidParams, "params are required"))?;
-    read(params).map_err(RpcError::from)
+    read(Version::V1, params).map_err(RpcError::from)
 }
 
 fn told(error: &TaskError, task_id: Option<&str>) -> RpcError {

@@ -136,7 +136,7 @@ pub struct Capabilities {
 }
 
 impl Capabilities {
-    fn parse(raw: &RawValue) -> Result<Self, Invalid> {
+    pub(super) fn parse(raw: &RawValue) -> Result<Self, Invalid> {
         let mut fields = Fields::open(raw)?;
         Ok(Self {
             streaming: fields.optional_flag("streaming")?,

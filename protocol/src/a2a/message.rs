@@ -157,11 +157,14 @@ impl Part {
             fields.parse("text", text)?.map(Content::Text),
             fields.parse("raw", text)?.map(Content::Raw),
             fields.parse("url", text)?.map(Content::Url),
-            fields
-                .take("data")
-                .map(|data| Content::Data(Json::capture(data))),
         ];
-        let mut contents = found.into_iter().flatten();
+        let is_alone = found.iter().all(Option::is_none);
+        // Data may be null. Beside another content, null says no more than that there is no data.
+        let data = fields
+            .take_nullable("data")
+            .filter(|data| is_alone || data.get() != "null")
+            .map(|data| Content::Data(Json::capture(data)));
+        let mut contents = found.into_iter().flatten().chain(data);
         let (Some(content), None) = (contents.next(), contents.next()) else {
             return Err(Invalid::new(
                 "",
@@ -177,7 +180,8 @@ impl Part {
         })
     }
 
-    fn of(content: Content) -> Self {
+    /// A part of the given content and nothing else.
+    pub fn of(content: Content) -> Self {
         Self {
             content,
             metadata: None,

@@ -78,7 +78,7 @@ impl TaskState {
             .map(|(state, ..)| *state)
     }
 
-    fn parse(raw: &RawValue) -> Result<Self, Invalid> {
+    pub(super) fn parse(raw: &RawValue) -> Result<Self, Invalid> {
         let found = Self::ALL
             .iter()
             .find(|(_, name, number)| raw.get() == *name || raw.get() == number.to_string());

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use super::{
     AgentCard, Content, Message, SendMessageParams, StreamEvent, Task, TaskState, Timestamp,
+    Version,
 };
 
 fn raw(json: &str) -> Box<RawValue> {
@@ -38,7 +39,7 @@ fn snake_case_and_enum_numbers_are_understood() {
 }
 
 fn check_params(json: &str, expected: &str) {
-    let problem = SendMessageParams::parse(&raw(json))
+    let problem = SendMessageParams::parse(Version::V1, &raw(json))
         .map(|_| String::new())
         .unwrap_or_else(|invalid| invalid.to_string());
     assert!(

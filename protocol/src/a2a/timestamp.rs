@@ -35,6 +35,13 @@ impl Timestamp {
             )
         })
     }
+
+    /// Reads a time without an offset as UTC; `None` when it is none.
+    pub(super) fn parse_utc(text: &str) -> Option<Self> {
+        let local: jiff::civil::DateTime = text.parse().ok()?;
+        let time = jiff::tz::TimeZone::UTC.to_timestamp(local).ok()?;
+        Some(Self(time))
+    }
 }
 
 impl fmt::Display for Timestamp {

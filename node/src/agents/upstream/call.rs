@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use archipel_kit::client::{Answer, ClientError, RequestBody, Timeouts};
 use archipel_kit::settings::Secret;
-use archipel_protocol::a2a::{AgentCard, VERSION};
+use archipel_protocol::a2a::{AgentCard, VERSION, Version};
 use archipel_protocol::jsonrpc::{Outcome, decode_response, encode_request};
 use archipel_protocol::method::Method;
 use bytes::Bytes;
@@ -173,8 +173,8 @@ impl Caller {
         params: &impl Serialize,
         accept: HeaderValue,
     ) -> Result<Request<RequestBody>, ExecutorFailure> {
-        let body =
-            encode_request("1", method.name(), params).map_err(|_| ExecutorFailure::NotA2a)?;
+        let body = encode_request("1", method.name(Version::V1), params)
+            .map_err(|_| ExecutorFailure::NotA2a)?;
         let mut request = self.request(interface.uri.clone(), accept, RequestBody::from(body));
         *request.method_mut() = http::Method::POST;
         request.headers_mut().insert(CONTENT_TYPE, JSON);
