@@ -1,4 +1,4 @@
-//! What a node keeps: the ports to tasks, claims and the audit chain, and the rows that pass through them.
+//! What a node keeps: the ports to tasks, webhooks, claims and the audit chain, and the rows that pass through them.
 //!
 //! A row's body is bytes: the store knows nothing of A2A. Read [`memory`] first (the ports in their plainest form), then
 //! [`embedded`] (one file, one writer, group commit). `contract_tests` is the list of cases every adapter must pass.
@@ -34,11 +34,15 @@ pub trait TaskStore: Send + Sync + fmt::Debug {
         limit: usize,
     ) -> Result<Vec<EventRow>, StoreError>;
 
+    /// One page of a caller's tasks, the one changed last first. What a page costs does not grow with the number of tasks
+    /// kept.
+    async fn list(&self, query: TaskQuery) -> Result<TaskPage, StoreError>;
+
     /// Tasks that are not terminal, ordered by id, after `after`: what a starting node has to recover.
     async fn unfinished(&self, after: Option<Uuid>, limit: usize) -> Result<Vec<Uuid>, StoreError>;
 
-    /// Forgets terminal tasks beyond the retention with their events, oldest first, at most `limit` of them; how many it
-    /// forgot. A caller repeats while the answer equals `limit`, so that nobody waits for one long transaction.
+    /// Forgets terminal tasks beyond the retention with their events and webhooks, oldest first, at most `limit` of them;
+    /// how many it forgot. A caller repeats while the answer equals `limit`, so that nobody waits for one long transaction.
     async fn purge(
         &self,
         retention: Retention,
@@ -48,6 +52,37 @@ pub trait TaskStore: Send + Sync + fmt::Debug {
 
     /// How many tasks are kept, terminal or not.
     async fn count(&self) -> Result<u64, StoreError>;
+}
+
+/// Who is told of a task's events, and how far they have been told. A task's webhooks go with the task.
+#[async_trait]
+pub trait WebhookStore: Send + Sync + fmt::Debug {
+    /// Keeps a webhook, in place of the one of the same task and id.
+    async fn put(&self, webhook: Webhook) -> Result<Put, StoreError>;
+
+    /// One webhook of a task.
+    async fn get(&self, task: Uuid, id: &str) -> Result<Option<Webhook>, StoreError>;
+
+    /// All webhooks of a task, the first one made first.
+    async fn of_task(&self, task: Uuid) -> Result<Vec<Webhook>, StoreError>;
+
+    /// Forgets a webhook; whether there was one.
+    async fn delete(&self, task: Uuid, id: &str) -> Result<bool, StoreError>;
+
+    /// Notes that a webhook has been told of every event up to `through`; it never goes back. `done` says that it will not
+    /// be told of anything more: the task has ended, or nobody will try again.
+    async fn delivered(
+        &self,
+        task: Uuid,
+        id: &str,
+        through: u64,
+        done: bool,
+    ) -> Result<(), StoreError>;
+
+    /// Tasks with webhooks that are not done and have events to be told of, ordered by id, after `after`: what a starting
+    /// node has to go on with.
+    async fn undelivered(&self, after: Option<Uuid>, limit: usize)
+    -> Result<Vec<Uuid>, StoreError>;
 }
 
 /// Ids that may be taken once.
@@ -85,13 +120,18 @@ pub struct TaskChange {
     pub snapshot: Option<Snapshot>,
     /// New events in ascending order, each greater than any kept before.
     pub events: Vec<EventRow>,
+    /// A webhook that came with a message. If the task has [`MAX_WEBHOOKS`] others, its oldest one makes way.
+    pub webhook: Option<Box<Webhook>>,
 }
 
-/// A task as it was after the event `seq`.
+/// A task as it was after the event `seq`, in two parts that make a whole only together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
     pub seq: u64,
-    pub body: Bytes,
+    /// What a list shows.
+    pub head: Bytes,
+    /// What may be large: it is not read unless somebody asks for the whole task.
+    pub rest: Bytes,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,6 +150,126 @@ pub struct StoredTask {
     pub snapshot: Snapshot,
     /// Only events after `snapshot.seq`.
     pub events: Vec<EventRow>,
+}
+
+impl StoredTask {
+    /// Roughly what reading it took.
+    fn bytes(&self) -> usize {
+        let events = self.events.iter().map(|event| event.body.len());
+        self.snapshot.head.len() + self.snapshot.rest.len() + events.sum::<usize>()
+    }
+}
+
+/// Which tasks a page shows: all that meet every condition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskQuery {
+    pub owner: Arc<str>,
+    pub agent: Arc<str>,
+    pub context_id: Option<Arc<str>>,
+    pub state: Option<u8>,
+    /// Changed then or later.
+    pub updated_from_ms: Option<u64>,
+    /// Only what comes after this place.
+    pub after: Option<TaskPlace>,
+    /// Most tasks on the page.
+    pub limit: usize,
+    /// With the rest of their snapshots. Without it, [`Snapshot::rest`] is empty.
+    pub whole: bool,
+}
+
+/// Where a task stands in the order of all lists: the later change first, then the greater `tie`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TaskPlace {
+    pub updated_ms: u64,
+    /// Tells tasks of one millisecond apart; how is the adapter's affair.
+    pub tie: u128,
+}
+
+impl TaskPlace {
+    /// No task stands there or beyond.
+    const LAST: Self = Self {
+        updated_ms: u64::MAX,
+        tie: u128::MAX,
+    };
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskPage {
+    /// Fewer than asked for once they come to [`PAGE_BYTES`], but never none while there is one.
+    pub tasks: Vec<StoredTask>,
+    /// The place of the last one, if more follow.
+    pub next: Option<TaskPlace>,
+    /// How many tasks meet the conditions, on all pages together.
+    pub total: u64,
+}
+
+impl TaskPage {
+    /// The tasks at `places`, which are those of the query in order and, if there are so many, one more than its limit.
+    fn read(
+        places: &[TaskPlace],
+        limit: usize,
+        total: u64,
+        mut read: impl FnMut(TaskPlace) -> Result<Option<StoredTask>, StoreError>,
+    ) -> Result<Self, StoreError> {
+        let mut tasks = Vec::with_capacity(places.len().min(limit));
+        let mut bytes = 0;
+        let mut last = None;
+        for (number, place) in places.iter().enumerate() {
+            if number == limit || bytes >= PAGE_BYTES {
+                let next = last;
+                return Ok(Self { tasks, next, total });
+            }
+            if let Some(task) = read(*place)? {
+                bytes += task.bytes();
+                tasks.push(task);
+            }
+            last = Some(*place);
+        }
+        Ok(Self {
+            tasks,
+            next: None,
+            total,
+        })
+    }
+}
+
+/// Bytes of snapshots and events after which a page is full.
+pub const PAGE_BYTES: usize = 8 * 1024 * 1024;
+
+/// Most webhooks of one task.
+pub const MAX_WEBHOOKS: usize = 16;
+
+#[derive(Clone, PartialEq, Eq)]
+pub struct Webhook {
+    pub task: Uuid,
+    /// Unique inside its task.
+    pub id: Arc<str>,
+    /// Whom to tell, and how. May hold credentials.
+    pub config: Bytes,
+    /// Number of the last event it has been told of, or that was there before it.
+    pub delivered: u64,
+    /// It will not be told of anything more.
+    pub done: bool,
+}
+
+impl fmt::Debug for Webhook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Webhook")
+            .field("task", &self.task)
+            .field("id", &self.id)
+            .field("delivered", &self.delivered)
+            .field("done", &self.done)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Put {
+    Kept,
+    /// The task has as many others as it may.
+    TooMany,
+    /// There is no such task.
+    NoTask,
 }
 
 /// How long and how many terminal tasks are kept; a task beyond either bound may be forgotten.

@@ -177,6 +177,7 @@ fn say(
     let command = TurnCommand {
         message: params.message,
         turn,
+        webhook: None,
         answer,
     };
     match &task_id {

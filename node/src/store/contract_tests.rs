@@ -15,7 +15,7 @@ use super::embedded::{Durability, EmbeddedSettings, EmbeddedStore};
 use super::memory::MemoryStore;
 use super::{
     AuditRow, AuditStore, Claim, ClaimStore, EventRow, Retention, Snapshot, StoreError, TaskChange,
-    TaskStore,
+    TaskStore, WebhookStore,
 };
 
 const KEEP_ALL: Retention = Retention {
@@ -23,8 +23,8 @@ const KEEP_ALL: Retention = Retention {
     keep_count: u64::MAX,
 };
 
-pub(super) trait Store: TaskStore + ClaimStore + AuditStore {}
-impl<S: TaskStore + ClaimStore + AuditStore> Store for S {}
+pub(super) trait Store: TaskStore + WebhookStore + ClaimStore + AuditStore {}
+impl<S: TaskStore + WebhookStore + ClaimStore + AuditStore> Store for S {}
 
 macro_rules! contract {
     ($($case:ident),+ $(,)?) => {
@@ -39,6 +39,9 @@ macro_rules! contract {
         }
     };
 }
+
+mod lists;
+mod webhooks;
 
 contract!(
     a_change_comes_back,
@@ -83,9 +86,11 @@ pub(super) fn task(number: u128, finished: bool, updated_ms: u64) -> TaskChange 
         updated_ms,
         snapshot: Some(Snapshot {
             seq: 0,
-            body: body("snapshot", 0),
+            head: body("head", 0),
+            rest: body("rest", 0),
         }),
         events: Vec::new(),
+        webhook: None,
     }
 }
 
@@ -124,7 +129,8 @@ async fn a_change_comes_back(store: &impl Store) {
     let mut change = task(1, false, 50);
     change.snapshot = Some(Snapshot {
         seq: 2,
-        body: body("snapshot", 2),
+        head: body("head", 2),
+        rest: body("rest", 2),
     });
     change.events = events(1..=4);
     change.events[3].body = Bytes::new();
@@ -209,7 +215,8 @@ async fn a_new_snapshot_replaces_the_old_one(store: &impl Store) {
         .unwrap();
     let snapshot = Snapshot {
         seq: 4,
-        body: Bytes::from(vec![7; 100_000]),
+        head: Bytes::from(vec![7; 100_000]),
+        rest: Bytes::from(vec![8; 100_000]),
     };
     let change = TaskChange {
         snapshot: Some(snapshot.clone()),

@@ -3,30 +3,35 @@
 //! One thread writes, and puts whatever waits for it into one transaction (group commit): the price of a transaction is
 //! shared, and nobody is answered before it is committed. Reads go to threads of their own, so that no worker ever waits
 //! for the disk. Read `schema` (the file, its pragmas and tables), `rows` (values in columns), `writes` and `reads` (what
-//! one of them does), `writer` (batches), `readers`, `checkpoint` (how the log goes back into the file).
+//! one of them does), `lists` and `webhooks` (the same for these), `tally` (what nobody has to count), `writer` (batches),
+//! `readers`, `checkpoint` (how the log goes back into the file).
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use super::{
-    AuditRow, AuditStore, Claim, ClaimStore, EventRow, Retention, StoreError, StoredTask,
-    TaskChange, TaskStore,
+    AuditRow, AuditStore, Claim, ClaimStore, EventRow, Put, Retention, StoreError, StoredTask,
+    TaskChange, TaskPage, TaskQuery, TaskStore, Webhook, WebhookStore,
 };
 use readers::Readers;
 pub use schema::OpenError;
-use writer::{Order, Writer};
+use webhooks::WebhookWrite;
+use writer::{Counts, Order, Writer};
 use writes::{Write, Written};
 
 mod checkpoint;
+mod lists;
 mod readers;
 mod reads;
 mod rows;
 mod schema;
+mod tally;
+mod webhooks;
 mod writer;
 mod writes;
 
@@ -55,13 +60,12 @@ pub enum Durability {
     Full,
 }
 
-/// The three ports over one SQLite file. Dropping it ends its threads after the writes they already took.
+/// The ports over one SQLite file. Dropping it ends its threads after the writes they already took.
 #[derive(Debug)]
 pub struct EmbeddedStore {
     writer: mpsc::Sender<Order>,
     readers: Readers,
-    /// Number of tasks, written by the writer after each commit.
-    tasks: Arc<AtomicU64>,
+    counts: Arc<Counts>,
 }
 
 impl EmbeddedStore {
@@ -70,13 +74,12 @@ impl EmbeddedStore {
         let opened = schema::open(settings)?;
         let readers = Readers::start(&opened.path)?;
         let checkpointer = checkpoint::start(&opened.path)?;
-        let tasks = Arc::new(AtomicU64::new(opened.tally.tasks));
         let (sender, queue) = mpsc::channel(QUEUE);
-        Writer::start(opened, queue, checkpointer, Arc::clone(&tasks))?;
+        let counts = Writer::start(opened, queue, checkpointer)?;
         Ok(Self {
             writer: sender,
             readers,
-            tasks,
+            counts,
         })
     }
 
@@ -123,6 +126,13 @@ impl TaskStore for EmbeddedStore {
             .await
     }
 
+    async fn list(&self, query: TaskQuery) -> Result<TaskPage, StoreError> {
+        let counts = Arc::clone(&self.counts);
+        self.readers
+            .ask(move |connection| lists::page(connection, &counts.standing, &query))
+            .await
+    }
+
     async fn unfinished(&self, after: Option<Uuid>, limit: usize) -> Result<Vec<Uuid>, StoreError> {
         self.readers
             .ask(move |connection| reads::unfinished(connection, after, limit))
@@ -144,12 +154,71 @@ impl TaskStore for EmbeddedStore {
             .await?
         {
             Written::Purged(tasks) => Ok(tasks),
-            Written::Done | Written::Claim(_) => Err(StoreError::Unavailable),
+            _ => Err(StoreError::Unavailable),
         }
     }
 
     async fn count(&self) -> Result<u64, StoreError> {
-        Ok(self.tasks.load(Ordering::Relaxed))
+        Ok(self.counts.tasks.load(Ordering::Relaxed))
+    }
+}
+
+#[async_trait]
+impl WebhookStore for EmbeddedStore {
+    async fn put(&self, webhook: Webhook) -> Result<Put, StoreError> {
+        match self
+            .write(Write::Webhook(WebhookWrite::Put(webhook)))
+            .await?
+        {
+            Written::Put(put) => Ok(put),
+            _ => Err(StoreError::Unavailable),
+        }
+    }
+
+    async fn get(&self, task: Uuid, id: &str) -> Result<Option<Webhook>, StoreError> {
+        let all = self.of_task(task).await?;
+        Ok(all.into_iter().find(|webhook| &*webhook.id == id))
+    }
+
+    async fn of_task(&self, task: Uuid) -> Result<Vec<Webhook>, StoreError> {
+        self.readers
+            .ask(move |connection| webhooks::of_task(connection, task))
+            .await
+    }
+
+    async fn delete(&self, task: Uuid, id: &str) -> Result<bool, StoreError> {
+        let id = Box::from(id);
+        let delete = WebhookWrite::Delete { task, id };
+        match self.write(Write::Webhook(delete)).await? {
+            Written::Deleted(deleted) => Ok(deleted),
+            _ => Err(StoreError::Unavailable),
+        }
+    }
+
+    async fn delivered(
+        &self,
+        task: Uuid,
+        id: &str,
+        through: u64,
+        done: bool,
+    ) -> Result<(), StoreError> {
+        let delivered = WebhookWrite::Delivered {
+            task,
+            id: Box::from(id),
+            through,
+            done,
+        };
+        self.write(Write::Webhook(delivered)).await.map(drop)
+    }
+
+    async fn undelivered(
+        &self,
+        after: Option<Uuid>,
+        limit: usize,
+    ) -> Result<Vec<Uuid>, StoreError> {
+        self.readers
+            .ask(move |connection| webhooks::undelivered(connection, after, limit))
+            .await
     }
 }
 
@@ -165,7 +234,7 @@ impl ClaimStore for EmbeddedStore {
             .await?
         {
             Written::Claim(claim) => Ok(claim),
-            Written::Done | Written::Purged(_) => Err(StoreError::Unavailable),
+            _ => Err(StoreError::Unavailable),
         }
     }
 }

@@ -1,8 +1,10 @@
 //! Everything in the memory of the process: for tests and for `store = "memory"`, where a restart may forget.
 //!
 //! Bodies are kept as the `Bytes` they came in; nothing is copied. Bounded by the number of terminal tasks and by the
-//! life of claims; unfinished tasks are bounded by whoever starts them.
+//! life of claims; unfinished tasks are bounded by whoever starts them. Read on in `listing` (the order of
+//! lists) and `claims`.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use async_trait::async_trait;
@@ -10,14 +12,16 @@ use parking_lot::Mutex;
 use uuid::Uuid;
 
 use super::{
-    AuditRow, AuditStore, Claim, ClaimStore, EventRow, Retention, Snapshot, StoreError, StoredTask,
-    TaskChange, TaskStore,
+    AuditRow, AuditStore, Claim, ClaimStore, EventRow, MAX_WEBHOOKS, Put, Retention, StoreError,
+    StoredTask, TaskChange, TaskPage, TaskQuery, TaskStore, Webhook, WebhookStore,
 };
+use claims::Claims;
+use listing::Listing;
 
-/// How many expired claims one new claim may sweep: more than one, so that a backlog shrinks.
-const CLAIMS_SWEPT_PER_CLAIM: usize = 4;
+mod claims;
+mod listing;
 
-/// The three ports over plain maps. One lock each: a commit holds it for well under a microsecond.
+/// The ports over plain maps. One lock each: a commit holds it for well under a microsecond.
 #[derive(Debug)]
 pub struct MemoryStore {
     /// Terminal tasks beyond this number are forgotten as new ones finish, oldest first.
@@ -32,18 +36,16 @@ struct Tasks {
     by_id: HashMap<Uuid, Held>,
     /// The terminal ones by age, for the retention.
     finished: BTreeSet<(u64, Uuid)>,
+    listing: Listing,
 }
 
 #[derive(Debug)]
 struct Held {
+    /// With all its events.
     task: StoredTask,
     terminal: bool,
-}
-
-#[derive(Debug, Default)]
-struct Claims {
-    expiry_by_key: HashMap<Box<str>, u64>,
-    by_expiry: BTreeSet<(u64, Box<str>)>,
+    /// In the order in which they were made.
+    webhooks: Vec<Webhook>,
 }
 
 impl MemoryStore {
@@ -75,16 +77,7 @@ impl TaskStore for MemoryStore {
     }
 
     async fn load(&self, id: Uuid) -> Result<Option<StoredTask>, StoreError> {
-        let mut loaded = self
-            .tasks
-            .lock()
-            .by_id
-            .get(&id)
-            .map(|held| held.task.clone());
-        if let Some(task) = &mut loaded {
-            task.events.retain(|event| event.seq > task.snapshot.seq);
-        }
-        Ok(loaded)
+        Ok(self.tasks.lock().by_id.get(&id).map(Held::load))
     }
 
     async fn events(
@@ -94,21 +87,24 @@ impl TaskStore for MemoryStore {
         limit: usize,
     ) -> Result<Vec<EventRow>, StoreError> {
         let tasks = self.tasks.lock();
-        let Some(held) = tasks.by_id.get(&id) else {
-            return Ok(Vec::new());
-        };
-        let first = held
-            .task
-            .events
-            .partition_point(|event| event.seq <= after_seq);
-        Ok(held
-            .task
-            .events
-            .iter()
-            .skip(first)
-            .take(limit)
-            .cloned()
-            .collect())
+        Ok(tasks.by_id.get(&id).map_or_else(Vec::new, |held| {
+            held.events(after_seq).take(limit).cloned().collect()
+        }))
+    }
+
+    async fn list(&self, query: TaskQuery) -> Result<TaskPage, StoreError> {
+        let tasks = self.tasks.lock();
+        let (places, total) = tasks.listing.page(&query);
+        TaskPage::read(&places, query.limit, total, |place| {
+            let held = tasks.by_id.get(&Uuid::from_u128(place.tie));
+            let mut task = held.map(Held::load);
+            if let Some(task) = &mut task
+                && !query.whole
+            {
+                task.snapshot.rest.clear();
+            }
+            Ok(task)
+        })
     }
 
     async fn unfinished(&self, after: Option<Uuid>, limit: usize) -> Result<Vec<Uuid>, StoreError> {
@@ -151,6 +147,83 @@ impl TaskStore for MemoryStore {
 
     async fn count(&self) -> Result<u64, StoreError> {
         Ok(self.tasks.lock().by_id.len() as u64)
+    }
+}
+
+#[async_trait]
+impl WebhookStore for MemoryStore {
+    async fn put(&self, webhook: Webhook) -> Result<Put, StoreError> {
+        let mut tasks = self.tasks.lock();
+        let Some(held) = tasks.by_id.get_mut(&webhook.task) else {
+            return Ok(Put::NoTask);
+        };
+        if held.webhook(&webhook.id).is_none() && held.webhooks.len() >= MAX_WEBHOOKS {
+            return Ok(Put::TooMany);
+        }
+        held.put(webhook);
+        Ok(Put::Kept)
+    }
+
+    async fn get(&self, task: Uuid, id: &str) -> Result<Option<Webhook>, StoreError> {
+        let mut tasks = self.tasks.lock();
+        let held = tasks.by_id.get_mut(&task);
+        Ok(held.and_then(|held| held.webhook(id).cloned()))
+    }
+
+    async fn of_task(&self, task: Uuid) -> Result<Vec<Webhook>, StoreError> {
+        let tasks = self.tasks.lock();
+        let held = tasks.by_id.get(&task);
+        Ok(held.map_or_else(Vec::new, |held| held.webhooks.clone()))
+    }
+
+    async fn delete(&self, task: Uuid, id: &str) -> Result<bool, StoreError> {
+        let mut tasks = self.tasks.lock();
+        let Some(held) = tasks.by_id.get_mut(&task) else {
+            return Ok(false);
+        };
+        let before = held.webhooks.len();
+        held.webhooks.retain(|webhook| &*webhook.id != id);
+        Ok(held.webhooks.len() < before)
+    }
+
+    async fn delivered(
+        &self,
+        task: Uuid,
+        id: &str,
+        through: u64,
+        done: bool,
+    ) -> Result<(), StoreError> {
+        let mut tasks = self.tasks.lock();
+        let held = tasks.by_id.get_mut(&task);
+        if let Some(webhook) = held.and_then(|held| held.webhook(id)) {
+            webhook.delivered = webhook.delivered.max(through);
+            webhook.done |= done;
+        }
+        Ok(())
+    }
+
+    async fn undelivered(
+        &self,
+        after: Option<Uuid>,
+        limit: usize,
+    ) -> Result<Vec<Uuid>, StoreError> {
+        // Asked at start, when there are none.
+        let tasks = self.tasks.lock();
+        let due = |held: &Held| {
+            let last = held.task.events.last().map_or(0, |event| event.seq);
+            let mut webhooks = held.webhooks.iter();
+            webhooks.any(|webhook| !webhook.done && webhook.delivered < last)
+        };
+        let later = |id: &Uuid| after.is_none_or(|after| *id > after);
+        let found = tasks
+            .by_id
+            .iter()
+            .filter(|(id, held)| later(id) && due(held));
+        let mut ids: Vec<Uuid> = found.map(|(id, _)| *id).collect();
+        drop(tasks);
+        ids.sort_unstable();
+        ids.truncate(limit);
+        Ok(ids)
     }
 }
 
@@ -199,91 +272,121 @@ impl AuditStore for MemoryStore {
 
 impl Tasks {
     fn apply(&mut self, change: TaskChange) -> Result<(), StoreError> {
-        let (id, terminal, updated_ms) = (change.id, change.terminal, change.updated_ms);
-        if let Some(held) = self.by_id.get_mut(&id) {
-            if held.terminal {
-                self.finished.remove(&(held.task.updated_ms, id));
+        let id = change.id;
+        let held = match self.by_id.entry(id) {
+            Entry::Occupied(held) => {
+                let held = held.into_mut();
+                // Most changes of a task leave it where it stands.
+                if !held.stands_as(&change) {
+                    self.listing.leave(id, &held.task);
+                    if held.terminal {
+                        self.finished.remove(&(held.task.updated_ms, id));
+                    }
+                    held.describe(&change);
+                    self.listing.enter(id, &held.task);
+                }
+                held.add(change);
+                held
             }
-            held.replace(change);
-        } else {
-            let Some(snapshot) = change.snapshot.clone() else {
-                return Err(without_snapshot(id));
-            };
-            self.by_id.insert(id, Held::first(change, snapshot));
-        }
-        if terminal {
-            self.finished.insert((updated_ms, id));
+            Entry::Vacant(place) => {
+                let held = place.insert(Held::first(change)?);
+                self.listing.enter(id, &held.task);
+                held
+            }
+        };
+        if held.terminal {
+            self.finished.insert((held.task.updated_ms, id));
         }
         Ok(())
     }
 
     fn forget_oldest(&mut self) -> Option<Held> {
         let (_, id) = self.finished.pop_first()?;
-        self.by_id.remove(&id)
+        let held = self.by_id.remove(&id)?;
+        self.listing.leave(id, &held.task);
+        Some(held)
     }
 }
 
 impl Held {
-    fn first(change: TaskChange, snapshot: Snapshot) -> Self {
-        let task = StoredTask {
-            owner: change.owner,
-            agent: change.agent,
-            context_id: change.context_id,
-            state: change.state,
-            updated_ms: change.updated_ms,
-            snapshot,
-            events: change.events,
+    fn first(change: TaskChange) -> Result<Self, StoreError> {
+        let Some(snapshot) = change.snapshot else {
+            return Err(without_snapshot(change.id));
         };
-        Self {
-            task,
+        Ok(Self {
+            task: StoredTask {
+                owner: change.owner,
+                agent: change.agent,
+                context_id: change.context_id,
+                state: change.state,
+                updated_ms: change.updated_ms,
+                snapshot,
+                events: change.events,
+            },
             terminal: change.terminal,
-        }
+            webhooks: change.webhook.map(|webhook| *webhook).into_iter().collect(),
+        })
     }
 
-    fn replace(&mut self, change: TaskChange) {
+    fn stands_as(&self, change: &TaskChange) -> bool {
+        let task = &self.task;
+        (task.state, task.updated_ms, self.terminal)
+            == (change.state, change.updated_ms, change.terminal)
+            && (&task.owner, &task.agent, &task.context_id)
+                == (&change.owner, &change.agent, &change.context_id)
+    }
+
+    fn describe(&mut self, change: &TaskChange) {
         self.terminal = change.terminal;
-        self.task.owner = change.owner;
-        self.task.agent = change.agent;
-        self.task.context_id = change.context_id;
+        self.task.owner = change.owner.clone();
+        self.task.agent = change.agent.clone();
+        self.task.context_id = change.context_id.clone();
         self.task.state = change.state;
         self.task.updated_ms = change.updated_ms;
+    }
+
+    fn add(&mut self, change: TaskChange) {
         self.task.events.extend(change.events);
         if let Some(snapshot) = change.snapshot {
             self.task.snapshot = snapshot;
         }
-    }
-}
-
-impl Claims {
-    fn claim(&mut self, key: &str, expires_at_ms: u64, now_ms: u64) -> Claim {
-        self.sweep(now_ms);
-        match self.expiry_by_key.get_mut(key) {
-            Some(taken_until) if *taken_until > now_ms => return Claim::Repeated,
-            Some(taken_until) => {
-                self.by_expiry.remove(&(*taken_until, Box::from(key)));
-                *taken_until = expires_at_ms;
+        if let Some(webhook) = change.webhook {
+            if self.webhook(&webhook.id).is_none() && self.webhooks.len() >= MAX_WEBHOOKS {
+                self.webhooks.remove(0);
             }
-            None => {
-                self.expiry_by_key.insert(Box::from(key), expires_at_ms);
-            }
+            self.put(*webhook);
         }
-        self.by_expiry.insert((expires_at_ms, Box::from(key)));
-        Claim::First
     }
 
-    fn sweep(&mut self, now_ms: u64) {
-        for _ in 0..CLAIMS_SWEPT_PER_CLAIM {
-            if self
-                .by_expiry
-                .first()
-                .is_none_or(|(expires_at_ms, _)| *expires_at_ms > now_ms)
-            {
-                return;
-            }
-            if let Some((_, key)) = self.by_expiry.pop_first() {
-                self.expiry_by_key.remove(&key);
-            }
+    fn put(&mut self, webhook: Webhook) {
+        match self.webhook(&webhook.id) {
+            Some(known) => *known = webhook,
+            None => self.webhooks.push(webhook),
         }
+    }
+
+    fn webhook(&mut self, id: &str) -> Option<&mut Webhook> {
+        self.webhooks.iter_mut().find(|webhook| &*webhook.id == id)
+    }
+
+    /// The task with the events after its snapshot.
+    fn load(&self) -> StoredTask {
+        let task = &self.task;
+        StoredTask {
+            owner: task.owner.clone(),
+            agent: task.agent.clone(),
+            context_id: task.context_id.clone(),
+            state: task.state,
+            updated_ms: task.updated_ms,
+            snapshot: task.snapshot.clone(),
+            events: self.events(task.snapshot.seq).cloned().collect(),
+        }
+    }
+
+    fn events(&self, after_seq: u64) -> impl Iterator<Item = &EventRow> {
+        let events = &self.task.events;
+        let first = events.partition_point(|event| event.seq <= after_seq);
+        events.iter().skip(first)
     }
 }
 

@@ -17,11 +17,11 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::metrics::TaskMetrics;
-use crate::store::{EventRow, TaskStore};
+use crate::store::{EventRow, TaskStore, Webhook};
 use crate::tasks::command::{Asked, Reply, TaskCaller, TaskCommand, TaskError, TurnCommand};
 use crate::tasks::feed::{Board, Feed, FirstItem, LogEvent, Settled};
 use crate::tasks::hub::TaskIdle;
-use crate::tasks::machine::Record;
+use crate::tasks::machine::{Record, Written};
 use crate::tasks::turn::TurnStep;
 
 mod keeping;
@@ -91,8 +91,8 @@ pub struct TaskActor {
     /// Commands handled, for the hub to tell whether another is on its way.
     handled: u64,
     sweep: Option<SpawnHandle>,
-    /// The whole task as JSON inside `{"task":..}`, as it was after the event of that number.
-    view: (u64, Bytes),
+    /// The whole task as JSON, as it was after the event of that number.
+    view: (u64, Written),
 }
 
 /// The way of events to the store. Bounded by the task's size limit.
@@ -102,6 +102,8 @@ struct Commits {
     gathered: Vec<EventRow>,
     /// Handed to the store, put back if it refuses.
     in_flight: Vec<EventRow>,
+    /// Came with the last message; goes with the next change.
+    webhook: Option<Box<Webhook>>,
     running: bool,
     /// The store refused: nothing is handed to it until it is tried again.
     paused: bool,
@@ -195,7 +197,7 @@ impl TaskActor {
             board: None,
             handled: 0,
             sweep: None,
-            view: (0, Bytes::new()),
+            view: (0, Written::default()),
         }
     }
 
@@ -221,6 +223,7 @@ impl Actor for TaskActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         if let Some(opening) = self.opening.take() {
+            self.register(opening.webhook, 0);
             self.answer_turn(opening.answer);
             self.run_turn(opening.turn, ctx);
         } else if self.record.settled() == Settled::No {

@@ -91,8 +91,19 @@ pub struct TurnCommand {
     pub message: Message,
     /// Who works on it, and with what.
     pub turn: TurnSetup,
+    /// Who is told of what happens to the task from this message on.
+    pub webhook: Option<NewWebhook>,
     /// What the sender waits for.
     pub answer: TurnAnswer,
+}
+
+/// A webhook that comes with a message. It is kept in the change that begins the turn.
+#[derive(Clone)]
+pub struct NewWebhook {
+    /// Unique inside the task.
+    pub id: Arc<str>,
+    /// Whom to tell, and how. May hold credentials.
+    pub config: Bytes,
 }
 
 /// What a turn needs beside the message.
@@ -220,6 +231,14 @@ impl TurnAnswer {
 impl<T> fmt::Debug for Reply<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Reply")
+    }
+}
+
+impl fmt::Debug for NewWebhook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewWebhook")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }
 

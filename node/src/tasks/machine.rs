@@ -1,17 +1,20 @@
 //! What may happen to a task: pure rules over its record, with the clock passed in.
 //!
 //! A record is changed only by [`Record::apply`] and its siblings; each change yields the event that tells of it, already
-//! written as JSON, because the same bytes go to the log and to every watcher.
+//! written as JSON, because the same bytes go to the log and to every watcher. Read on in `kept` (how it is stored).
 
 use archipel_protocol::a2a::{
     ArtifactUpdate, Message, StatusUpdate, StreamEvent, Task, TaskState, TaskStatus, Timestamp,
 };
-use archipel_protocol::object::{Extra, Invalid, Json};
+use archipel_protocol::object::{Extra, Json};
 use bytes::Bytes;
 
-use crate::store::{Snapshot, StoredTask};
 use crate::tasks::executor::TurnEvent;
 use crate::tasks::feed::{LogEvent, Settled};
+
+pub use kept::Written;
+
+mod kept;
 
 /// A task with what belongs to it but is not shown.
 #[derive(Debug, Clone)]
@@ -200,55 +203,6 @@ impl Record {
         }
     }
 
-    /// The task as JSON between two pieces of text.
-    pub fn item(&self, head: &[u8], tail: &[u8]) -> Bytes {
-        let mut out = Vec::with_capacity(512);
-        out.extend_from_slice(head);
-        write_json(&self.task, &mut out);
-        out.extend_from_slice(tail);
-        out.into()
-    }
-
-    /// How the record is kept: the task, and behind a line end what the executor remembers. Neither has a line end of
-    /// its own, since JSON is kept without white space.
-    pub fn keep(&self, view: &Bytes) -> Snapshot {
-        let body = match &self.memory {
-            None => view.clone(),
-            Some(memory) => [view.as_ref(), b"\n", memory.text().as_bytes()]
-                .concat()
-                .into(),
-        };
-        Snapshot {
-            seq: self.seq,
-            body,
-        }
-    }
-
-    /// The record as it was kept.
-    ///
-    /// # Errors
-    /// When what was kept is not what [`Record::keep`] writes.
-    pub fn restore(stored: &StoredTask) -> Result<Self, Invalid> {
-        let text = utf8(&stored.snapshot.body)?;
-        let (task, memory) = match text.split_once('\n') {
-            None => (text, None),
-            Some((task, memory)) => (task, Some(memory)),
-        };
-        let mut record = Self {
-            task: Task::read(task)?,
-            memory: memory.map(Json::read).transpose()?,
-            seq: stored.snapshot.seq,
-            unlogged: false,
-            size: task.len(),
-        };
-        for row in &stored.events {
-            record.fold(StreamEvent::read(utf8(&row.body)?)?);
-            record.size += row.body.len();
-            record.seq = row.seq;
-        }
-        Ok(record)
-    }
-
     fn context_id(&self) -> String {
         self.task.context_id.clone().unwrap_or_default()
     }
@@ -354,20 +308,19 @@ impl Record {
     }
 }
 
-fn utf8(body: &[u8]) -> Result<&str, Invalid> {
-    std::str::from_utf8(body).map_err(|_| Invalid::new("", "is not UTF-8"))
-}
-
 /// The JSON of a type of the protocol, which always has one.
 fn json(value: &impl serde::Serialize) -> Bytes {
     let mut out = Vec::with_capacity(512);
-    write_json(value, &mut out);
+    write_json(&mut out, value);
     out.into()
 }
 
-fn write_json(value: &impl serde::Serialize, out: &mut Vec<u8>) {
-    if let Err(error) = serde_json::to_writer(out, value) {
+fn write_json(out: &mut Vec<u8>, value: &impl serde::Serialize) {
+    let begin = out.len();
+    if let Err(error) = serde_json::to_writer(&mut *out, value) {
         tracing::error!(%error, "a value of the protocol could not be written");
+        out.truncate(begin);
+        out.extend_from_slice(b"null");
     }
 }
 

@@ -58,7 +58,7 @@ async fn fail_turn(id: Uuid, store: &dyn TaskStore, clock: &dyn Clock) -> Result
     let Ok(event) = record.fail(REASON, Uuid::new_v4().to_string(), now_ms) else {
         return Ok(false);
     };
-    let snapshot = record.keep(&record.view(None));
+    let snapshot = record.snapshot();
     let state = record.task.status.state;
     let change = TaskChange {
         id,
@@ -73,6 +73,7 @@ async fn fail_turn(id: Uuid, store: &dyn TaskStore, clock: &dyn Clock) -> Result
             seq: event.seq,
             body: event.body,
         }],
+        webhook: None,
     };
     store.commit(change).await?;
     Ok(true)

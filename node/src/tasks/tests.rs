@@ -22,7 +22,9 @@ use uuid::Uuid;
 
 use crate::metrics::TaskMetrics;
 use crate::store::memory::MemoryStore;
-use crate::store::{EventRow, Retention, StoreError, StoredTask, TaskChange, TaskStore};
+use crate::store::{
+    EventRow, Retention, StoreError, StoredTask, TaskChange, TaskPage, TaskQuery, TaskStore,
+};
 use crate::tasks::actor::{TaskLimits, TaskPorts};
 use crate::tasks::answered;
 use crate::tasks::command::{
@@ -320,6 +322,7 @@ fn turn(message: Message, executor: &Arc<dyn AgentExecutor>, answer: TurnAnswer)
             accepted_output_modes: Vec::new(),
             extensions: None,
         },
+        webhook: None,
         answer,
     }
 }
@@ -423,6 +426,10 @@ impl TaskStore for ScriptedStore {
         limit: usize,
     ) -> Result<Vec<EventRow>, StoreError> {
         self.rows.events(id, after_seq, limit).await
+    }
+
+    async fn list(&self, query: TaskQuery) -> Result<TaskPage, StoreError> {
+        self.rows.list(query).await
     }
 
     async fn unfinished(&self, after: Option<Uuid>, limit: usize) -> Result<Vec<Uuid>, StoreError> {

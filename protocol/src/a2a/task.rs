@@ -208,9 +208,6 @@ pub struct Task {
     pub context_id: Option<String>,
     /// Where it stands.
     pub status: TaskStatus,
-    /// What the agent made, in order.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub artifacts: Vec<Artifact>,
     /// What was said, in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<Message>,
@@ -220,6 +217,9 @@ pub struct Task {
     /// Members of extensions.
     #[serde(flatten)]
     pub extra: Extra,
+    /// What the agent made, in order. Written last, so that what a list shows can be cut off before it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub artifacts: Vec<Artifact>,
 }
 
 impl Task {

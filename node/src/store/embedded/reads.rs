@@ -9,19 +9,47 @@ use uuid::Uuid;
 use super::rows::{MAX_SEQ, place, rows_limit, signed, unpack, unsigned};
 use crate::store::{AuditRow, EventRow, Snapshot, StoreError, StoredTask};
 
+/// How much of a task's snapshot is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    Head,
+    Whole,
+}
+
 pub(super) fn load(connection: &Connection, id: Uuid) -> Result<Option<StoredTask>, StoreError> {
     // One read transaction, so that the events belong to the snapshot.
     let transaction = connection.unchecked_transaction()?;
-    let sql = "SELECT number, owner, agent, context_id, state, updated_ms, snapshot_seq, snapshot FROM task WHERE id = ?1";
+    let loaded = match number_of(connection, id)? {
+        Some(number) => by_number(connection, number, Part::Whole)?,
+        None => None,
+    };
+    transaction.commit()?;
+    Ok(loaded)
+}
+
+/// A task, inside of a transaction.
+pub(super) fn by_number(
+    connection: &Connection,
+    number: i64,
+    part: Part,
+) -> Result<Option<StoredTask>, StoreError> {
+    // The rest stands last in the row: where it is not asked for, its pages are not read.
+    let sql = match part {
+        Part::Head => {
+            "SELECT owner, agent, context_id, state, updated_ms, snapshot_seq, head, x'' FROM task WHERE number = ?1"
+        }
+        Part::Whole => {
+            "SELECT owner, agent, context_id, state, updated_ms, snapshot_seq, head, rest FROM task WHERE number = ?1"
+        }
+    };
     let found = connection
         .prepare_cached(sql)?
-        .query_row([id.as_bytes()], stored_task)
+        .query_row([number], stored_task)
         .optional()?;
-    let Some((number, mut task)) = found else {
+    let Some(mut task) = found else {
         return Ok(None);
     };
     task.events = events_of(connection, number, task.snapshot.seq, usize::MAX)?;
-    transaction.commit()?;
     Ok(Some(task))
 }
 
@@ -31,12 +59,7 @@ pub(super) fn events(
     after_seq: u64,
     limit: usize,
 ) -> Result<Vec<EventRow>, StoreError> {
-    let sql = "SELECT number FROM task WHERE id = ?1";
-    let number: Option<i64> = connection
-        .prepare_cached(sql)?
-        .query_row([id.as_bytes()], |row| row.get(0))
-        .optional()?;
-    number.map_or_else(
+    number_of(connection, id)?.map_or_else(
         || Ok(Vec::new()),
         |number| events_of(connection, number, after_seq, limit),
     )
@@ -101,21 +124,30 @@ fn events_of(
     Ok(events)
 }
 
-fn stored_task(row: &Row<'_>) -> rusqlite::Result<(i64, StoredTask)> {
+fn number_of(connection: &Connection, id: Uuid) -> Result<Option<i64>, StoreError> {
+    let sql = "SELECT number FROM task WHERE id = ?1";
+    Ok(connection
+        .prepare_cached(sql)?
+        .query_row([id.as_bytes()], |row| row.get(0))
+        .optional()?)
+}
+
+fn stored_task(row: &Row<'_>) -> rusqlite::Result<StoredTask> {
     let text = |column| row.get::<_, String>(column).map(Arc::from);
-    let task = StoredTask {
-        owner: text(1)?,
-        agent: text(2)?,
-        context_id: text(3)?,
-        state: row.get(4)?,
-        updated_ms: unsigned(row, 5)?,
+    let blob = |column| row.get::<_, Vec<u8>>(column).map(Bytes::from);
+    Ok(StoredTask {
+        owner: text(0)?,
+        agent: text(1)?,
+        context_id: text(2)?,
+        state: row.get(3)?,
+        updated_ms: unsigned(row, 4)?,
         snapshot: Snapshot {
-            seq: unsigned(row, 6)?,
-            body: Bytes::from(row.get::<_, Vec<u8>>(7)?),
+            seq: unsigned(row, 5)?,
+            head: blob(6)?,
+            rest: blob(7)?,
         },
         events: Vec::new(),
-    };
-    Ok((row.get(0)?, task))
+    })
 }
 
 fn audit_row(row: &Row<'_>) -> rusqlite::Result<AuditRow> {

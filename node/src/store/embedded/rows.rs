@@ -6,7 +6,7 @@ use rusqlite::{ErrorCode, Row};
 use crate::store::{EventRow, StoreError};
 
 /// Bits of an event's place that hold its sequence number; the others hold the task's number.
-const SEQ_BITS: u32 = 24;
+pub(super) const SEQ_BITS: u32 = 24;
 /// The greatest sequence number: a task may have some sixteen million events.
 pub(super) const MAX_SEQ: u64 = (1 << SEQ_BITS) - 1;
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
+use super::tally::{self, Standing, Tally};
 use super::{Durability, EmbeddedSettings};
 
 const DATABASE_FILE: &str = "archipel.db";
@@ -21,13 +22,13 @@ const PAGE_BYTES: u64 = 4096;
 const LOG_KEPT: i64 = 64 * 1024 * 1024;
 
 /// `MIGRATIONS[n]` leads from version n to n + 1; released ones never change.
-const MIGRATIONS: &[&str] = &[TABLES];
+const MIGRATIONS: &[&str] = &[TABLES, LISTS_AND_WEBHOOKS];
 
 /// `number` ascends with creation, and so does `id` (UUID v7): new rows go to the right edge of every tree. An event row
 /// holds all events of one change; `place` is made of the task's number and the last sequence number in the row, so one
 /// tree serves both "append" and "after seq" (see `rows::place`). Rowid tables, because bodies are large; indexes only for
 /// what is asked: finding a task, recovery, retention, expiry.
-const TABLES: &str = "
+pub(super) const TABLES: &str = "
     CREATE TABLE task (
         number       INTEGER PRIMARY KEY,
         id           BLOB    NOT NULL UNIQUE,
@@ -59,6 +60,27 @@ const TABLES: &str = "
     ) STRICT;
 ";
 
+/// A snapshot is kept in two columns, so that a list does not read the large one, which stands last in its row. One index
+/// serves the lists of a caller in all states and in one, the other one those of a conversation; both end with the row's
+/// number, which tells tasks of one millisecond apart. New conversations of ours have ascending ids, so these grow at
+/// their right edges, too.
+const LISTS_AND_WEBHOOKS: &str = "
+    ALTER TABLE task RENAME COLUMN snapshot TO head;
+    ALTER TABLE task ADD COLUMN rest BLOB NOT NULL DEFAULT x'';
+    CREATE INDEX task_of_caller ON task (owner, agent, state, updated_ms);
+    CREATE INDEX task_of_context ON task (context_id, owner, agent, state, updated_ms);
+    CREATE TABLE webhook (
+        made      INTEGER PRIMARY KEY,
+        task      BLOB    NOT NULL,
+        id        TEXT    NOT NULL,
+        config    BLOB    NOT NULL,
+        delivered INTEGER NOT NULL,
+        done      INTEGER NOT NULL,
+        UNIQUE (task, id)
+    ) STRICT;
+    CREATE INDEX webhook_due ON webhook (task) WHERE done = 0;
+";
+
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error("the data directory {0} is in use by another process")]
@@ -82,15 +104,9 @@ pub(super) struct Opened {
     pub(super) path: PathBuf,
     pub(super) connection: Connection,
     pub(super) tally: Tally,
+    pub(super) standing: Standing,
     /// The lock lives as long as this handle, and ends with the process whatever happens to it.
     pub(super) lock: File,
-}
-
-/// How many tasks there are, so that nobody counts rows.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Tally {
-    pub(super) tasks: u64,
-    pub(super) finished: u64,
 }
 
 pub(super) fn open(settings: &EmbeddedSettings) -> Result<Opened, OpenError> {
@@ -103,11 +119,12 @@ pub(super) fn open(settings: &EmbeddedSettings) -> Result<Opened, OpenError> {
     let mut connection = Connection::open(&path)?;
     configure(&connection, settings)?;
     migrate(&mut connection, &path)?;
-    let tally = tally(&connection)?;
+    let (tally, standing) = tally::count(&connection)?;
     Ok(Opened {
         path,
         connection,
         tally,
+        standing,
         lock,
     })
 }
@@ -194,16 +211,4 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
     )?;
     transaction.commit()?;
     Ok(())
-}
-
-fn tally(connection: &Connection) -> rusqlite::Result<Tally> {
-    let count = |sql: &str| {
-        connection
-            .query_row(sql, [], |row| row.get::<_, i64>(0))
-            .map(i64::unsigned_abs)
-    };
-    Ok(Tally {
-        tasks: count("SELECT count(*) FROM task")?,
-        finished: count("SELECT count(*) FROM task WHERE terminal = 1")?,
-    })
 }

@@ -13,7 +13,8 @@ use uuid::Uuid;
 use super::{Durability, EmbeddedSettings, EmbeddedStore, OpenError};
 use crate::store::contract_tests::{audit_row, embedded_in, events, task};
 use crate::store::{
-    AuditStore, Claim, ClaimStore, Retention, Snapshot, StoreError, TaskChange, TaskStore,
+    AuditStore, Claim, ClaimStore, Retention, Snapshot, StoreError, TaskChange, TaskQuery,
+    TaskStore,
 };
 
 fn settings(directory: &Path) -> EmbeddedSettings {
@@ -125,10 +126,55 @@ async fn a_newer_file_is_left_alone() {
         refused,
         Err(OpenError::Newer {
             found: 99,
-            known: 1,
+            known: 2,
             ..
         })
     ));
+}
+
+#[tokio::test]
+async fn a_file_of_the_first_release_is_brought_up_to_date() {
+    let directory = tempfile::tempdir().unwrap();
+    let old = Connection::open(directory.path().join("archipel.db")).unwrap();
+    old.execute_batch(super::schema::TABLES).unwrap();
+    old.pragma_update(None, "user_version", 1).unwrap();
+    for (number, state, text) in [(1_u8, 3, "{\"id\":1}"), (2, 6, "{\"id\":2}\nmemory")] {
+        let mut id = [0; 16];
+        id[15] = number;
+        old.execute(
+            "INSERT INTO task VALUES (?1, ?2, 'alice', 'echo', 'context-1', ?3, ?3 = 3, 10 * ?1, 1, ?4)",
+            rusqlite::params![number, id, state, text.as_bytes()],
+        )
+        .unwrap();
+        let bodies = super::rows::pack(&events(1..=2));
+        let place = super::rows::place(number.into(), 2);
+        old.execute("INSERT INTO event VALUES (?1, ?2)", (place, bodies))
+            .unwrap();
+    }
+    drop(old);
+
+    let store = embedded_in(directory.path());
+    let query = TaskQuery {
+        owner: "alice".into(),
+        agent: "echo".into(),
+        context_id: Some("context-1".into()),
+        state: None,
+        updated_from_ms: None,
+        after: None,
+        limit: 10,
+        whole: true,
+    };
+    let page = store.list(query).await.unwrap();
+    let heads: Vec<_> = page.tasks.iter().map(|task| &*task.snapshot.head).collect();
+    assert_eq!(heads, [&b"{\"id\":2}\nmemory"[..], b"{\"id\":1}"]);
+    assert_eq!(page.total, 2);
+    let loaded = store.load(Uuid::from_u128(1)).await.unwrap().unwrap();
+    assert_eq!(
+        (loaded.snapshot.rest.len(), loaded.events),
+        (0, events(2..=2))
+    );
+    store.commit(task(1, true, 50)).await.unwrap();
+    assert_eq!(store.count().await.unwrap(), 2);
 }
 
 #[test]
@@ -179,7 +225,8 @@ async fn a_full_store_recovers_when_there_is_room() {
     let large = |number| {
         let snapshot = Snapshot {
             seq: 0,
-            body: Bytes::from(vec![1; 100_000]),
+            head: Bytes::new(),
+            rest: Bytes::from(vec![1; 100_000]),
         };
         TaskChange {
             snapshot: Some(snapshot),

@@ -13,7 +13,8 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::checkpoint::{Checkpointer, copy_back, fold_in};
-use super::schema::{Opened, Tally};
+use super::schema::Opened;
+use super::tally::{Standing, Tally};
 use super::writes::{Write, Written, apply, forget_claims};
 use crate::store::StoreError;
 
@@ -36,11 +37,18 @@ pub(super) enum Order {
     Close(oneshot::Sender<()>),
 }
 
+/// What is committed.
+#[derive(Debug)]
+pub(super) struct Counts {
+    pub(super) tasks: AtomicU64,
+    pub(super) standing: Standing,
+}
+
 pub(super) struct Writer {
     connection: Connection,
     tally: Tally,
-    /// What readers of the count see; only the writer stores.
-    tasks: Arc<AtomicU64>,
+    /// What others see of the counts; only the writer changes them.
+    counts: Arc<Counts>,
     checkpointer: Checkpointer,
     /// An estimate is enough: the checkpoint thread learns the true length.
     pages_since_checkpoint: usize,
@@ -53,12 +61,15 @@ impl Writer {
         opened: Opened,
         queue: mpsc::Receiver<Order>,
         checkpointer: Checkpointer,
-        tasks: Arc<AtomicU64>,
-    ) -> io::Result<()> {
+    ) -> io::Result<Arc<Counts>> {
+        let counts = Arc::new(Counts {
+            tasks: AtomicU64::new(opened.tally.tasks),
+            standing: opened.standing,
+        });
         let writer = Self {
             connection: opened.connection,
             tally: opened.tally,
-            tasks,
+            counts: Arc::clone(&counts),
             checkpointer,
             pages_since_checkpoint: 0,
             lock: opened.lock,
@@ -66,7 +77,7 @@ impl Writer {
         thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || writer.run(queue))?;
-        Ok(())
+        Ok(counts)
     }
 
     fn run(mut self, mut queue: mpsc::Receiver<Order>) {
@@ -124,12 +135,13 @@ impl Writer {
 
     /// All of them in one transaction, or none.
     fn commit(&mut self, writes: &[(Write, Reply)]) -> Result<Vec<Written>, StoreError> {
-        let mut tally = self.tally;
+        let mut tally = self.tally.clone();
         let outcome = self.transact(writes, &mut tally);
         match outcome {
             Ok(_) => {
+                self.counts.tasks.store(tally.tasks, Ordering::Relaxed);
+                self.counts.standing.apply(tally.moves.drain(..));
                 self.tally = tally;
-                self.tasks.store(tally.tasks, Ordering::Relaxed);
                 self.pages_since_checkpoint += PAGES_PER_TRANSACTION + writes.len();
             }
             // Some failures have rolled back already.

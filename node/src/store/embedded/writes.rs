@@ -1,11 +1,15 @@
 //! What one write does to the tables.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use uuid::Uuid;
 
 use super::rows::{MAX_SEQ, pack, place, rows_limit, signed, unsigned};
-use super::schema::Tally;
+use super::tally::{Move, Tally};
+use super::webhooks::{self, WebhookWrite};
 use crate::store::memory::without_snapshot;
-use crate::store::{AuditRow, Claim, EventRow, Retention, Snapshot, StoreError, TaskChange};
+use crate::store::{AuditRow, Claim, EventRow, Put, Retention, Snapshot, StoreError, TaskChange};
 
 /// One write of one caller. Kept whole until it is committed, so that it can be tried again alone.
 pub(super) enum Write {
@@ -15,6 +19,7 @@ pub(super) enum Write {
         expires_at_ms: u64,
         now_ms: u64,
     },
+    Webhook(WebhookWrite),
     Append(Vec<AuditRow>),
     Purge {
         retention: Retention,
@@ -27,6 +32,8 @@ pub(super) enum Write {
 pub(super) enum Written {
     Done,
     Claim(Claim),
+    Put(Put),
+    Deleted(bool),
     Purged(u64),
 }
 
@@ -43,6 +50,7 @@ pub(super) fn apply(
             expires_at_ms,
             now_ms,
         } => claim(connection, key, *expires_at_ms, *now_ms).map(Written::Claim),
+        Write::Webhook(write) => webhooks::apply(connection, tally, write),
         Write::Append(rows) => append_audit(connection, rows).map(|()| Written::Done),
         Write::Purge {
             retention,
@@ -79,11 +87,15 @@ fn apply_change(
     let number = match inserted {
         Some(number) => {
             tally.tasks += 1;
+            tally.finished += u64::from(change.terminal);
+            tally.moves.push(came(change));
             number
         }
         None => update_task(connection, tally, change)?,
     };
-    tally.finished += u64::from(change.terminal);
+    if let Some(webhook) = &change.webhook {
+        webhooks::keep(connection, tally, webhook)?;
+    }
     insert_events(connection, number, &change.events)
 }
 
@@ -92,8 +104,8 @@ fn insert_task(
     change: &TaskChange,
     snapshot: &Snapshot,
 ) -> Result<Option<i64>, StoreError> {
-    let sql = "INSERT INTO task (id, owner, agent, context_id, state, terminal, updated_ms, snapshot_seq, snapshot)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (id) DO NOTHING";
+    let sql = "INSERT INTO task (id, owner, agent, context_id, state, terminal, updated_ms, snapshot_seq, head, rest)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (id) DO NOTHING";
     let inserted = connection.prepare_cached(sql)?.execute(params![
         change.id.as_bytes(),
         &*change.owner,
@@ -103,7 +115,8 @@ fn insert_task(
         change.terminal,
         signed(change.updated_ms),
         signed(snapshot.seq),
-        &*snapshot.body,
+        &*snapshot.head,
+        &*snapshot.rest,
     ])?;
     Ok((inserted == 1).then(|| connection.last_insert_rowid()))
 }
@@ -113,33 +126,68 @@ fn update_task(
     tally: &mut Tally,
     change: &TaskChange,
 ) -> Result<i64, StoreError> {
-    let sql = "SELECT number, terminal FROM task WHERE id = ?1";
-    let known: Option<(i64, bool)> = connection
+    let sql = "SELECT number, owner, agent, context_id, state, terminal, updated_ms FROM task WHERE id = ?1";
+    let known = connection
         .prepare_cached(sql)?
-        .query_row([change.id.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row([change.id.as_bytes()], |row| known(row, change))
         .optional()?;
-    let Some((number, was_terminal)) = known else {
+    let Some((number, left)) = known else {
         return Err(without_snapshot(change.id));
     };
-    tally.finished = tally.finished.saturating_sub(u64::from(was_terminal));
-    // Without a new snapshot SQLite rewrites only the bytes that differ, not the body it keeps.
-    let sql = "UPDATE task SET owner = ?2, agent = ?3, context_id = ?4, state = ?5, terminal = ?6, updated_ms = ?7,
-               snapshot_seq = coalesce(?8, snapshot_seq), snapshot = coalesce(?9, snapshot) WHERE number = ?1";
-    connection.prepare_cached(sql)?.execute(params![
-        number,
-        &*change.owner,
-        &*change.agent,
-        &*change.context_id,
-        change.state,
-        change.terminal,
-        signed(change.updated_ms),
-        change
-            .snapshot
-            .as_ref()
-            .map(|snapshot| signed(snapshot.seq)),
-        change.snapshot.as_ref().map(|snapshot| &*snapshot.body),
-    ])?;
+    if let Some(snapshot) = &change.snapshot {
+        let sql = "UPDATE task SET snapshot_seq = ?2, head = ?3, rest = ?4 WHERE number = ?1";
+        connection.prepare_cached(sql)?.execute(params![
+            number,
+            signed(snapshot.seq),
+            &*snapshot.head,
+            &*snapshot.rest,
+        ])?;
+    }
+    // Most changes of a task leave it where it stands in every index.
+    if let Some((was_terminal, left)) = left {
+        let sql = "UPDATE task SET owner = ?2, agent = ?3, context_id = ?4, state = ?5, terminal = ?6, updated_ms = ?7
+                   WHERE number = ?1";
+        connection.prepare_cached(sql)?.execute(params![
+            number,
+            &*change.owner,
+            &*change.agent,
+            &*change.context_id,
+            change.state,
+            change.terminal,
+            signed(change.updated_ms),
+        ])?;
+        tally.finished = tally.finished.saturating_sub(u64::from(was_terminal));
+        tally.finished += u64::from(change.terminal);
+        tally.moves.extend([left, came(change)]);
+    }
     Ok(number)
+}
+
+/// The number of the task, and unless it stays where it stands, whether it was terminal and what it leaves.
+fn known(row: &Row<'_>, change: &TaskChange) -> rusqlite::Result<(i64, Option<(bool, Move)>)> {
+    let number = row.get(0)?;
+    let text = |column| row.get_ref(column).and_then(|value| Ok(value.as_str()?));
+    let (owner, agent, state) = (text(1)?, text(2)?, row.get(4)?);
+    let terminal: bool = row.get(5)?;
+    let stays = (owner, agent, text(3)?) == (&*change.owner, &*change.agent, &*change.context_id)
+        && (state, terminal, unsigned(row, 6)?)
+            == (change.state, change.terminal, change.updated_ms);
+    let left = (!stays).then(|| Move {
+        owner: Arc::from(owner),
+        agent: Arc::from(agent),
+        state,
+        came: false,
+    });
+    Ok((number, left.map(|left| (terminal, left))))
+}
+
+fn came(change: &TaskChange) -> Move {
+    Move {
+        owner: Arc::clone(&change.owner),
+        agent: Arc::clone(&change.agent),
+        state: change.state,
+        came: true,
+    }
 }
 
 fn insert_events(
@@ -210,14 +258,28 @@ fn purge(
         connection
             .prepare_cached("DELETE FROM event WHERE place BETWEEN ?1 AND ?2")?
             .execute([place(number, 0), place(number, MAX_SEQ)])?;
-        connection
-            .prepare_cached("DELETE FROM task WHERE number = ?1")?
-            .execute([number])?;
+        let (id, left) = forget_task(connection, number)?;
+        webhooks::forget(connection, tally, id)?;
+        tally.moves.push(left);
         too_many = too_many.saturating_sub(1);
         forgotten += 1;
     }
     tally.tasks = tally.tasks.saturating_sub(forgotten);
     tally.finished = tally.finished.saturating_sub(forgotten);
+    Ok(forgotten)
+}
+
+fn forget_task(connection: &Connection, number: i64) -> Result<(Uuid, Move), StoreError> {
+    let sql = "DELETE FROM task WHERE number = ?1 RETURNING id, owner, agent, state";
+    let forgotten = connection.prepare_cached(sql)?.query_row([number], |row| {
+        let left = Move {
+            owner: row.get::<_, String>(1)?.into(),
+            agent: row.get::<_, String>(2)?.into(),
+            state: row.get(3)?,
+            came: false,
+        };
+        Ok((Uuid::from_bytes(row.get(0)?), left))
+    })?;
     Ok(forgotten)
 }
 

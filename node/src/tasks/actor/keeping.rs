@@ -11,11 +11,7 @@ use crate::store::{EventRow, StoreError, TaskChange};
 use crate::tasks::command::{Reply, TaskError};
 use crate::tasks::feed::{Board, Feed, FirstItem, LogEvent, Settled};
 use crate::tasks::hub::TaskIdle;
-use crate::tasks::machine::TurnRefusal;
-
-/// Around a task that is the item of a stream.
-const ITEM_HEAD: &[u8] = b"{\"task\":";
-const ITEM_TAIL: &[u8] = b"}";
+use crate::tasks::machine::{TurnRefusal, Written};
 
 impl TaskActor {
     pub(super) fn gather(&mut self, event: LogEvent) {
@@ -70,9 +66,9 @@ impl TaskActor {
             || self.commits.since_snapshot >= BYTES_PER_SNAPSHOT.max(self.commits.snapshot_size);
         // In mid-turn nobody else will want just this state: it is not remembered, since it may be large.
         let view = match (due, self.record.settled()) {
-            (false, _) => Bytes::new(),
-            (true, Settled::No) => self.record.view(None),
-            (true, _) => self.view(None),
+            (false, _) => Written::default(),
+            (true, Settled::No) => self.record.write(),
+            (true, _) => self.written(),
         };
         TaskChange {
             id: self.id,
@@ -95,12 +91,13 @@ impl TaskActor {
                 .map_or(0, |at| at.unix_ms()),
             snapshot: due.then(|| {
                 self.commits.since_snapshot = 0;
-                self.commits.snapshot_size = view.len();
+                self.commits.snapshot_size = view.json().len();
                 self.commits.snapshot_due = false;
                 self.record.unlogged = false;
                 self.record.keep(&view)
             }),
             events: self.commits.in_flight.clone(),
+            webhook: self.commits.webhook.clone(),
         }
     }
 
@@ -114,6 +111,7 @@ impl TaskActor {
         match outcome {
             Ok(()) => {
                 self.commits.in_flight.clear();
+                self.commits.webhook = None;
                 self.commits.kept = through;
                 self.release(ctx);
                 if !self.commits.gathered.is_empty() || self.record.unlogged {
@@ -158,14 +156,12 @@ impl TaskActor {
         if history.is_some() {
             return self.record.view(history);
         }
-        let item = self.item();
-        item.slice(ITEM_HEAD.len()..item.len() - ITEM_TAIL.len())
+        self.written().json()
     }
 
-    /// The task as the item of a stream; the view is a part of it, so that any number of watchers share both.
-    fn item(&mut self) -> Bytes {
+    fn written(&mut self) -> Written {
         if self.view.0 != self.record.seq {
-            self.view = (self.record.seq, self.record.item(ITEM_HEAD, ITEM_TAIL));
+            self.view = (self.record.seq, self.record.write());
         }
         self.view.1.clone()
     }
@@ -188,7 +184,7 @@ impl TaskActor {
             Some(after) if after == seq => FirstItem::After(after),
             _ => FirstItem::Task(LogEvent {
                 seq,
-                body: self.item(),
+                body: self.written().item(),
                 settled,
             }),
         };

@@ -8,7 +8,8 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{Answer, RunningTurn, STOP_GRACE, TaskActor};
-use crate::tasks::command::{Reply, TurnAnswer, TurnCommand, TurnSetup};
+use crate::store::Webhook;
+use crate::tasks::command::{NewWebhook, Reply, TurnAnswer, TurnCommand, TurnSetup};
 use crate::tasks::executor::{ExecutorFailure, Turn, TurnEvent};
 use crate::tasks::feed::Settled;
 use crate::tasks::machine::TurnRefusal;
@@ -25,10 +26,24 @@ impl TaskActor {
         if let Err(refusal) = self.record.hear(command.message, limit) {
             return command.answer.refuse(refusal.into());
         }
+        self.register(command.webhook, self.record.seq);
         // The turn first: what the sender is told begins with a task that works again.
         self.run_turn(command.turn, ctx);
         self.answer_turn(command.answer);
         self.commit(ctx);
+    }
+
+    /// Notes the webhook that came with a message; it is told of the events after `delivered`.
+    pub(super) fn register(&mut self, webhook: Option<NewWebhook>, delivered: u64) {
+        self.commits.webhook = webhook.map(|new| {
+            Box::new(Webhook {
+                task: self.id,
+                id: new.id,
+                config: new.config,
+                delivered,
+                done: false,
+            })
+        });
     }
 
     /// Notes what the sender of a message waits for; the answer to all but the last kind is the task as it is now.

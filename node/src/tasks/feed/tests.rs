@@ -56,9 +56,11 @@ impl Told {
             updated_ms: 0,
             snapshot: Some(Snapshot {
                 seq: 1,
-                body: serde_json::to_vec(&hello).unwrap().into(),
+                head: serde_json::to_vec(&hello).unwrap().into(),
+                rest: bytes::Bytes::new(),
             }),
             events,
+            webhook: None,
         };
         self.log.commit(change).await.unwrap();
     }

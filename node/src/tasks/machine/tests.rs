@@ -152,7 +152,7 @@ fn what_is_kept_comes_back() {
         NOW,
     );
     record.apply(piece("a", "line\nend", false), NOW).unwrap();
-    let snapshot = record.keep(&record.view(None));
+    let snapshot = record.snapshot();
     let later = record
         .apply(status(TaskState::InputRequired, Some("?")), NOW)
         .unwrap();

@@ -177,8 +177,9 @@ async fn a_turn_that_was_lost_with_its_actor_has_failed() {
         state: record.task.status.state.number(),
         terminal: false,
         updated_ms: NOW_MS,
-        snapshot: Some(record.keep(&record.view(None))),
+        snapshot: Some(record.snapshot()),
         events: Vec::new(),
+        webhook: None,
     };
     world.store.rows.commit(change).await.unwrap();
     let task = answered(world.read(id)).await.unwrap();

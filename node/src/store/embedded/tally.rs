@@ -1,0 +1,103 @@
+//! How many tasks there are, so that nobody counts rows: known by the writer, read by lists.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use rusqlite::Connection;
+
+/// What the writer needs to know. A transaction works on a copy, which counts once it is committed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    pub(super) tasks: u64,
+    pub(super) finished: u64,
+    pub(super) webhooks: u64,
+    /// Tasks that came to a state or left it, in this transaction.
+    pub(super) moves: Vec<Move>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Move {
+    pub(super) owner: Arc<str>,
+    pub(super) agent: Arc<str>,
+    pub(super) state: u8,
+    pub(super) came: bool,
+}
+
+/// How many tasks each caller has in each state: owner, agent, state. Bounded by the number of tasks; no entry is zero.
+#[derive(Debug, Default)]
+pub(super) struct Standing(RwLock<HashMap<Arc<str>, Agents>>);
+
+type Agents = HashMap<Arc<str>, BTreeMap<u8, u64>>;
+
+/// Counts once, when the file is opened, by an index.
+pub(super) fn count(connection: &Connection) -> rusqlite::Result<(Tally, Standing)> {
+    let mut tally = Tally::default();
+    let mut standing = HashMap::<Arc<str>, Agents>::new();
+    let sql = "SELECT owner, agent, state, count(*) FROM task GROUP BY owner, agent, state";
+    let mut statement = connection.prepare(sql)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let text = |column| row.get::<_, String>(column).map(Arc::<str>::from);
+        let tasks = row.get::<_, i64>(3)?.unsigned_abs();
+        let agents = standing.entry(text(0)?).or_default();
+        agents
+            .entry(text(1)?)
+            .or_default()
+            .insert(row.get(2)?, tasks);
+        tally.tasks += tasks;
+    }
+    let number = |sql: &str| {
+        let number = connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+        number.map(i64::unsigned_abs)
+    };
+    tally.finished = number("SELECT count(*) FROM task WHERE terminal = 1")?;
+    tally.webhooks = number("SELECT count(*) FROM webhook")?;
+    Ok((tally, Standing(RwLock::new(standing))))
+}
+
+impl Standing {
+    /// Of one caller: its states, and how many tasks are in each.
+    pub(super) fn of(&self, owner: &str, agent: &str) -> BTreeMap<u8, u64> {
+        let callers = self.0.read();
+        let states = callers.get(owner).and_then(|agents| agents.get(agent));
+        states.cloned().unwrap_or_default()
+    }
+
+    pub(super) fn apply(&self, moves: impl Iterator<Item = Move>) {
+        let mut callers = self.0.write();
+        for moved in moves {
+            if moved.came {
+                let agents = callers.entry(moved.owner).or_default();
+                *agents
+                    .entry(moved.agent)
+                    .or_default()
+                    .entry(moved.state)
+                    .or_default() += 1;
+            } else {
+                forget(&mut callers, &moved);
+            }
+        }
+    }
+}
+
+fn forget(callers: &mut HashMap<Arc<str>, Agents>, moved: &Move) {
+    let Some(agents) = callers.get_mut(&moved.owner) else {
+        return;
+    };
+    let Some(states) = agents.get_mut(&moved.agent) else {
+        return;
+    };
+    if let Some(tasks) = states.get_mut(&moved.state) {
+        *tasks = tasks.saturating_sub(1);
+        if *tasks == 0 {
+            states.remove(&moved.state);
+        }
+    }
+    if states.is_empty() {
+        agents.remove(&moved.agent);
+    }
+    if agents.is_empty() {
+        callers.remove(&moved.owner);
+    }
+}
