@@ -3,25 +3,14 @@
 //! Secret bytes are taken in and never given back: what is kept is the state of an HMAC or a key of the cryptographic
 //! library, and neither prints.
 
+use std::sync::Arc;
+
+use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, ParsedPublicKey};
 use hmac::{Hmac, KeyInit, Mac};
-use josekit::jws::{
-    EdDSA, JwsSigner, JwsVerifier,
-    alg::eddsa::{EddsaJwsSigner, EddsaJwsVerifier},
-};
 use sha2::Sha256;
 
 /// Shortest shared secret, in bytes (`contract/federation.md` 2, row 3).
 const MIN_SECRET: usize = 32;
-
-/// What stands before the 32 bytes of a seed in its PKCS#8 form (RFC 8410 section 7).
-const PRIVATE_KEY_PREFIX: [u8; 16] = [
-    0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
-];
-
-/// What stands before the 32 bytes of a public key in its SubjectPublicKeyInfo form (RFC 8410 section 4).
-const PUBLIC_KEY_PREFIX: [u8; 12] = [
-    0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
-];
 
 /// Why a text or a byte string is no key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,13 +31,11 @@ pub enum KeyError {
 /// # Errors
 /// [`KeyError::Unusable`] if the cryptographic library refuses the seed.
 pub fn public_key_of_seed(seed: &[u8; 32]) -> Result<[u8; 32], KeyError> {
-    let pair = EdDSA
-        .key_pair_from_der(private_key_der(seed))
-        .map_err(|_| KeyError::Unusable)?;
-    pair.to_der_public_key()
-        .strip_prefix(&PUBLIC_KEY_PREFIX)
-        .and_then(|key| key.try_into().ok())
-        .ok_or(KeyError::Unusable)
+    let pair = Ed25519KeyPair::from_seed_unchecked(seed).map_err(|_| KeyError::Unusable)?;
+    pair.public_key()
+        .as_ref()
+        .try_into()
+        .map_err(|_| KeyError::Unusable)
 }
 
 /// Reads a key or a seed from 64 hexadecimal digits of either case.
@@ -100,43 +87,41 @@ impl SharedSecret {
 }
 
 /// A peer's public key, parsed once.
+///
+/// AWS-LC and not josekit's OpenSSL: every federated call is verified, and here it costs less than half.
 #[derive(Clone)]
-pub(crate) struct PublicKey(EddsaJwsVerifier);
+pub(crate) struct PublicKey(Arc<ParsedPublicKey>);
 
 impl PublicKey {
     pub(crate) fn new(key: &[u8; 32]) -> Result<Self, KeyError> {
-        let der = [PUBLIC_KEY_PREFIX.as_slice(), key].concat();
-        EdDSA
-            .verifier_from_der(der)
-            .map(Self)
+        ParsedPublicKey::new(&ED25519, key)
+            .map(|key| Self(Arc::new(key)))
             .map_err(|_| KeyError::Unusable)
     }
 
     pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         // The length is checked here because a library may read more into a longer signature than it should.
-        signature.len() == 64 && self.0.verify(message, signature).is_ok()
+        signature.len() == 64 && self.0.verify_sig(message, signature).is_ok()
     }
 }
 
 /// Our own seed, as the key of the cryptographic library.
 #[derive(Clone)]
-pub(crate) struct SigningKey(EddsaJwsSigner);
+pub(crate) struct SigningKey(Arc<Ed25519KeyPair>);
 
 impl SigningKey {
     pub(crate) fn new(seed: &[u8; 32]) -> Result<Self, KeyError> {
-        EdDSA
-            .signer_from_der(private_key_der(seed))
-            .map(Self)
+        Ed25519KeyPair::from_seed_unchecked(seed)
+            .map(|pair| Self(Arc::new(pair)))
             .map_err(|_| KeyError::Unusable)
     }
 
     pub(crate) fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
-        self.0.sign(message).ok()
+        self.0
+            .try_sign(message)
+            .ok()
+            .map(|signature| signature.as_ref().to_vec())
     }
-}
-
-fn private_key_der(seed: &[u8; 32]) -> Vec<u8> {
-    [PRIVATE_KEY_PREFIX.as_slice(), seed].concat()
 }
 
 #[cfg(test)]
