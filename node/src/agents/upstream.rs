@@ -1,10 +1,10 @@
-//! The `a2a` executor: an agent of somebody else, reached by URL, that speaks A2A 1.0 over JSON-RPC.
+//! The `a2a` executor: an agent of somebody else, reached by URL, that speaks A2A.
 //!
 //! It owns no task. A turn becomes one message to the agent; what the agent tells is relayed as the turn's events, and
 //! the agent's own ids of task and conversation are remembered, so that the next turn goes on with the same task over
 //! there. An agent that falls silent, breaks off or talks nonsense fails the turn. Read `interface` (where the agent
-//! wants to be called, from its card), `call` (what every request carries), `wire` (what is sent), `relay` (what its
-//! events mean for us), `sse` (how its stream is cut into events).
+//! wants to be called, from its card), `binding` (how that is spoken), `call` (what every request carries), `wire` (what
+//! is sent), `relay` (what its events mean for us), `sse` (how its stream is cut into events).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,27 +14,29 @@ use archipel_kit::client::Answer;
 use archipel_kit::clock::Clock;
 use archipel_kit::settings::Secret;
 use archipel_protocol::a2a::{AgentCard, StreamEvent};
-use archipel_protocol::jsonrpc::{Outcome, decode_response};
-use archipel_protocol::method::Method;
 use futures_util::StreamExt;
 use http::header::HeaderValue;
 use tokio::sync::SetOnce;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use url::Url;
 
-use crate::agents::upstream::call::{Caller, Reply, failure};
+use crate::agents::upstream::binding::Ask;
+use crate::agents::upstream::call::{Along, Caller, Reply, Way};
 use crate::agents::upstream::interface::{Interface, KnownInterface};
 use crate::agents::upstream::relay::Relay;
 use crate::agents::upstream::sse::SseReader;
 use crate::agents::upstream::wire::SendParams;
-use crate::egress::Egress;
+use crate::egress::{Destination, Egress};
 use crate::tasks::executor::{AgentExecutor, ExecutorFailure, Turn, TurnEvents, TurnFuture};
 
+mod binding;
 mod call;
 mod interface;
 mod relay;
 pub(crate) mod sse;
 mod wire;
+
+pub(super) use call::{failure, is_event_stream};
 
 /// How long the agent's name of a task that is canceled may take to come, if it has not come yet.
 const WAIT_FOR_NAME: Duration = Duration::from_secs(10);
@@ -42,8 +44,12 @@ const WAIT_FOR_NAME: Duration = Duration::from_secs(10);
 /// How long the end of a stream may take after its last event, before the connection is given up instead of kept.
 const END_OF_STREAM: Duration = Duration::from_millis(100);
 
-/// JSON-RPC errors by which an agent says that it does not stream.
-const NO_STREAMING: [i64; 2] = [-32004, -32601];
+/// How long an agent is left alone that works on without a stream: first, and at most. Each look waits twice as long.
+const FIRST_LOOK: Duration = Duration::from_millis(200);
+const LAST_LOOK: Duration = Duration::from_secs(5);
+
+/// Errors by which an agent says that it does not stream: JSON-RPC codes, and HTTP statuses of a path that is not there.
+const NO_STREAMING: [i64; 5] = [-32004, -32601, 404, 405, 501];
 
 /// How long an agent may take, and how much it may say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +86,8 @@ pub struct UpstreamAgentSettings {
     /// Sent to it as bearer token.
     pub credential: Option<Secret>,
     pub limits: UpstreamLimits,
+    /// Who chose the URL.
+    pub destination: Destination,
 }
 
 /// An agent reached by URL.
@@ -136,8 +144,13 @@ impl UpstreamAgent {
             url,
             credential,
             limits,
+            destination,
         } = settings;
-        let caller = Caller::new(url, credential.as_ref(), limits, egress);
+        let way = Way {
+            destination,
+            egress,
+        };
+        let caller = Caller::new(url, credential.as_ref(), limits, way);
         Self {
             id,
             caller,
@@ -176,53 +189,71 @@ impl UpstreamAgent {
     async fn converse(&self, turn: Turn, mut talk: Talk<'_>) -> Result<(), ExecutorFailure> {
         talk.name();
         let interface = self.interface().await?;
-        let traceparent = turn
-            .traceparent
-            .as_deref()
-            .and_then(|text| HeaderValue::from_str(text).ok());
+        let along = Along {
+            traceparent: turn.traceparent.as_deref().and_then(as_header),
+            extensions: turn.extensions.as_deref().and_then(as_header),
+        };
         let params = SendParams::new(
             turn.message,
             turn.metadata,
+            turn.accepted_output_modes,
             talk.relay.known(),
-            interface.tenant.as_deref(),
         );
         if interface.streaming {
-            match self
-                .caller
-                .send(
-                    &interface,
-                    Method::SendStreamingMessage,
-                    &params,
-                    traceparent.clone(),
-                )
-                .await?
-            {
-                Reply::Stream(answer) => return self.follow(*answer, &mut talk).await,
-                Reply::Whole(body) => match outcome(&body)? {
-                    Outcome::Error { code, .. } if NO_STREAMING.contains(&code) => {}
-                    _ => return talk.conclude(&body).await,
-                },
+            let asked = Ask::Stream(&params);
+            match self.caller.ask(&interface, asked, &along).await {
+                Ok(Reply::Stream(answer)) => {
+                    return self.follow(&interface, *answer, &mut talk).await;
+                }
+                Ok(Reply::Whole(body)) => return self.conclude(&interface, &body, &mut talk).await,
+                Err(ExecutorFailure::Refused(code)) if NO_STREAMING.contains(&code) => {}
+                Err(failure) => return Err(failure),
             }
         }
-        match self
-            .caller
-            .send(&interface, Method::SendMessage, &params, traceparent)
-            .await?
-        {
-            Reply::Whole(body) => talk.conclude(&body).await,
+        let asked = Ask::Send(&params);
+        match self.caller.ask(&interface, asked, &along).await? {
+            Reply::Whole(body) => self.conclude(&interface, &body, &mut talk).await,
             Reply::Stream(_) => Err(ExecutorFailure::NotA2a),
         }
     }
 
+    /// The answer of an agent that does not stream. When it works on after it, it is asked again now and then.
+    async fn conclude(
+        &self,
+        interface: &Interface,
+        body: &[u8],
+        talk: &mut Talk<'_>,
+    ) -> Result<(), ExecutorFailure> {
+        let mut progress = talk.relay_event(interface.read_event(body)?).await?;
+        let mut pause = FIRST_LOOK;
+        while progress == Progress::Going {
+            let id = talk.named.get().ok_or(ExecutorFailure::NotA2a)?;
+            sleep(pause).await;
+            pause = LAST_LOOK.min(pause * 2);
+            let asked = Ask::Get(id);
+            progress = match self.caller.ask(interface, asked, &Along::default()).await? {
+                Reply::Whole(body) => talk.relay_event(interface.read_task(&body)?).await?,
+                Reply::Stream(_) => return Err(ExecutorFailure::NotA2a),
+            };
+        }
+        Ok(())
+    }
+
     /// Relays a stream until the event that ends the turn.
-    async fn follow(&self, answer: Answer, talk: &mut Talk<'_>) -> Result<(), ExecutorFailure> {
+    async fn follow(
+        &self,
+        interface: &Interface,
+        answer: Answer,
+        talk: &mut Talk<'_>,
+    ) -> Result<(), ExecutorFailure> {
         let mut reader = SseReader::new(self.caller.limits().max_event_bytes);
         let mut body = answer.body;
         let mut found = Vec::new();
         while let Some(piece) = body.next().await {
             let whole = reader.push(&piece.map_err(failure)?, &mut found);
             for event in found.drain(..) {
-                if talk.relay_event(&event).await? == Progress::Over {
+                let event = interface.read_event(&event)?;
+                if talk.relay_event(event).await? == Progress::Over {
                     // Reading to the end is what lets the connection be used again.
                     timeout(END_OF_STREAM, body.next()).await.ok();
                     return Ok(());
@@ -271,7 +302,11 @@ impl UpstreamAgent {
             let agent = Arc::clone(self);
             actix_rt::spawn(async move {
                 let told = match agent.interface().await {
-                    Ok(interface) => agent.caller.cancel(&interface, &id).await,
+                    Ok(interface) => {
+                        let asked = Ask::Cancel(&id);
+                        let along = Along::default();
+                        agent.caller.ask(&interface, asked, &along).await.map(drop)
+                    }
                     Err(failure) => Err(failure),
                 };
                 if let Err(failure) = told {
@@ -289,21 +324,7 @@ impl AgentExecutor for UpstreamAgent {
 }
 
 impl Talk<'_> {
-    /// The only event of an agent that does not stream: it must end the turn.
-    async fn conclude(&mut self, body: &[u8]) -> Result<(), ExecutorFailure> {
-        match self.relay_event(body).await? {
-            Progress::Over => Ok(()),
-            Progress::Going => Err(ExecutorFailure::NotA2a),
-        }
-    }
-
-    async fn relay_event(&mut self, response: &[u8]) -> Result<Progress, ExecutorFailure> {
-        let event = match outcome(response)? {
-            Outcome::Result(result) => {
-                StreamEvent::parse(result).map_err(|_| ExecutorFailure::NotA2a)?
-            }
-            Outcome::Error { code, .. } => return Err(ExecutorFailure::Refused(code)),
-        };
+    async fn relay_event(&mut self, event: StreamEvent) -> Result<Progress, ExecutorFailure> {
         let step = self
             .relay
             .take(event)
@@ -327,8 +348,9 @@ impl Talk<'_> {
     }
 }
 
-fn outcome(response: &[u8]) -> Result<Outcome<'_>, ExecutorFailure> {
-    decode_response(response).map_err(|_| ExecutorFailure::NotA2a)
+/// What cannot stand in a header is not passed on.
+fn as_header(text: &str) -> Option<HeaderValue> {
+    HeaderValue::from_str(text).ok()
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::agents::echo::Echo;
 use crate::agents::reader::TextReader;
 use crate::agents::upstream::{UpstreamAgent, UpstreamAgentSettings, UpstreamCard, UpstreamLimits};
 use crate::config::{AgentKind, AgentSettings, NodeSettings};
-use crate::egress::Egress;
+use crate::egress::{Destination, Egress};
 use crate::registry::{AgentTable, CardSource, HostedAgent, SharedAgents, own_card};
 use crate::tasks::executor::AgentExecutor;
 
@@ -67,6 +67,7 @@ fn make(
                     turn: settings.limits.turn_time,
                     ..UpstreamLimits::default()
                 },
+                destination: Destination::Trusted,
             };
             let executor = Arc::new(UpstreamAgent::new(
                 upstream,

@@ -12,7 +12,7 @@ use super::*;
 use crate::agents::echo::Echo;
 use crate::agents::upstream::{UpstreamAgent, UpstreamAgentSettings, UpstreamLimits};
 use crate::config::AgentKind;
-use crate::egress::Egress;
+use crate::egress::{Destination, Egress};
 
 const ORIGIN: &str = "http://node.example.org";
 const CARD: &str = r#"{"name":"played","x-new":[1.50],"supportedInterfaces":
@@ -96,6 +96,7 @@ fn upstream(shown: &web::Data<Shown>, clock: &Arc<ManualClock>) -> CardSource {
         url,
         credential: None,
         limits: UpstreamLimits::default(),
+        destination: Destination::Trusted,
     };
     let egress = Egress::new(&load(None, &Environment::default()).unwrap());
     let clock: Arc<dyn Clock> = Arc::clone(clock) as _;

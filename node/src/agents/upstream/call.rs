@@ -5,18 +5,15 @@ use std::time::Duration;
 
 use archipel_kit::client::{Answer, ClientError, RequestBody, Timeouts};
 use archipel_kit::settings::Secret;
-use archipel_protocol::a2a::{AgentCard, VERSION, Version};
-use archipel_protocol::jsonrpc::{Outcome, decode_response, encode_request};
-use archipel_protocol::method::Method;
+use archipel_protocol::a2a::{AgentCard, VERSION};
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Request, StatusCode, Uri};
-use serde::Serialize;
 use url::Url;
 
 use crate::agents::upstream::UpstreamLimits;
+use crate::agents::upstream::binding::{Ask, Binding, Written};
 use crate::agents::upstream::interface::{Interface, card_below, card_of_host, names};
-use crate::agents::upstream::wire::{CancelParams, SendParams};
 use crate::egress::{Destination, Egress};
 use crate::tasks::executor::ExecutorFailure;
 
@@ -27,8 +24,11 @@ const SHORT_EXCHANGE: Duration = Duration::from_secs(10);
 const MAX_CARD_BYTES: usize = 256 * 1024;
 
 const A2A_VERSION: HeaderName = HeaderName::from_static("a2a-version");
+const A2A_EXTENSIONS: HeaderName = HeaderName::from_static("a2a-extensions");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// Servers of the HTTP+JSON binding may answer with either.
+const REST_JSON: HeaderValue = HeaderValue::from_static("application/a2a+json, application/json");
 const STREAM_OR_JSON: HeaderValue = HeaderValue::from_static("text/event-stream, application/json");
 
 /// Makes the requests to one agent.
@@ -36,7 +36,22 @@ pub(super) struct Caller {
     url: Url,
     authorization: Option<HeaderValue>,
     limits: UpstreamLimits,
-    egress: Arc<Egress>,
+    way: Way,
+}
+
+/// The way to an agent.
+pub(super) struct Way {
+    /// Who chose its URL.
+    pub(super) destination: Destination,
+    pub(super) egress: Arc<Egress>,
+}
+
+/// What goes along with every request of one turn.
+#[derive(Debug, Default)]
+pub(super) struct Along {
+    pub(super) traceparent: Option<HeaderValue>,
+    /// `A2A-Extensions` of the caller.
+    pub(super) extensions: Option<HeaderValue>,
 }
 
 /// How an agent answered.
@@ -52,7 +67,7 @@ impl Caller {
         url: Url,
         credential: Option<&Secret>,
         limits: UpstreamLimits,
-        egress: Arc<Egress>,
+        way: Way,
     ) -> Self {
         let authorization = credential.and_then(|credential| {
             let mut value =
@@ -64,7 +79,7 @@ impl Caller {
             url,
             authorization,
             limits,
-            egress,
+            way,
         }
     }
 
@@ -112,32 +127,16 @@ impl Caller {
         card.map(Some)
     }
 
-    pub(super) async fn send(
+    /// Asks the agent for something. An error that it tells is [`ExecutorFailure::Refused`], whatever its HTTP status.
+    pub(super) async fn ask(
         &self,
         interface: &Interface,
-        method: Method,
-        params: &SendParams,
-        traceparent: Option<HeaderValue>,
+        ask: Ask<'_>,
+        along: &Along,
     ) -> Result<Reply, ExecutorFailure> {
-        let streaming = method == Method::SendStreamingMessage;
-        let accept = if streaming { STREAM_OR_JSON } else { JSON };
-        let mut request = self.rpc(interface, method, params, accept)?;
-        if let Some(traceparent) = traceparent {
-            request.headers_mut().insert(TRACEPARENT, traceparent);
-        }
-        // A blocking answer begins when the work is done.
-        let first_byte = if streaming {
-            self.limits.first_byte
-        } else {
-            self.limits.turn
-        };
-        let limits = Timeouts {
-            first_byte: Some(first_byte),
-            idle: Some(self.limits.idle),
-            total: Some(self.limits.turn),
-        };
-        let answer = self.exchange(request, limits).await?;
-        if answer.status == StatusCode::OK && is_event_stream(&answer) {
+        let request = self.written(interface, interface.write(ask)?, ask.is_stream(), along);
+        let answer = self.exchange(request, self.patience(ask)).await?;
+        if answer.status == StatusCode::OK && ask.is_stream() && is_event_stream(&answer) {
             return Ok(Reply::Stream(Box::new(answer)));
         }
         let status = answer.status;
@@ -146,39 +145,53 @@ impl Caller {
             .await
             .map_err(failure)?;
         // Some agents tell JSON-RPC errors under the HTTP status that fits them.
-        if status == StatusCode::OK || matches!(decode_response(&body), Ok(Outcome::Error { .. })) {
-            return Ok(Reply::Whole(body));
+        match interface.read_refusal(&body) {
+            Some(code) => Err(ExecutorFailure::Refused(code)),
+            None if status.is_success() => Ok(Reply::Whole(body)),
+            None => Err(refused(status)),
         }
-        Err(refused(status))
     }
 
-    /// Tells the agent to stop working on a task; what it answers to that changes nothing.
-    pub(super) async fn cancel(
-        &self,
-        interface: &Interface,
-        task: &str,
-    ) -> Result<(), ExecutorFailure> {
-        let params = CancelParams {
-            id: task,
-            tenant: interface.tenant.as_deref(),
+    fn patience(&self, ask: Ask<'_>) -> Timeouts {
+        let first_byte = match ask {
+            Ask::Stream(_) => self.limits.first_byte,
+            // A blocking answer begins when the work is done.
+            Ask::Send(_) => self.limits.turn,
+            Ask::Get(_) | Ask::Cancel(_) => return short(),
         };
-        let request = self.rpc(interface, Method::CancelTask, &params, JSON)?;
-        self.exchange(request, short()).await.map(drop)
+        Timeouts {
+            first_byte: Some(first_byte),
+            idle: Some(self.limits.idle),
+            total: Some(self.limits.turn),
+        }
     }
 
-    fn rpc(
+    fn written(
         &self,
         interface: &Interface,
-        method: Method,
-        params: &impl Serialize,
-        accept: HeaderValue,
-    ) -> Result<Request<RequestBody>, ExecutorFailure> {
-        let body = encode_request("1", method.name(Version::V1), params)
-            .map_err(|_| ExecutorFailure::NotA2a)?;
-        let mut request = self.request(interface.uri.clone(), accept, RequestBody::from(body));
-        *request.method_mut() = http::Method::POST;
-        request.headers_mut().insert(CONTENT_TYPE, JSON);
-        Ok(request)
+        written: Written,
+        stream: bool,
+        along: &Along,
+    ) -> Request<RequestBody> {
+        let accept = match interface.binding {
+            _ if stream => STREAM_OR_JSON,
+            Binding::JsonRpc => JSON,
+            Binding::Rest => REST_JSON,
+        };
+        let has_body = !written.body.is_empty();
+        let mut request = self.request(written.uri, accept, RequestBody::from(written.body));
+        *request.method_mut() = written.method;
+        let headers = request.headers_mut();
+        if has_body {
+            headers.insert(CONTENT_TYPE, JSON);
+        }
+        if let Some(traceparent) = &along.traceparent {
+            headers.insert(TRACEPARENT, traceparent.clone());
+        }
+        if let Some(extensions) = &along.extensions {
+            headers.insert(A2A_EXTENSIONS, extensions.clone());
+        }
+        request
     }
 
     fn request(&self, uri: Uri, accept: HeaderValue, body: RequestBody) -> Request<RequestBody> {
@@ -198,10 +211,8 @@ impl Caller {
         request: Request<RequestBody>,
         limits: Timeouts,
     ) -> Result<Answer, ExecutorFailure> {
-        self.egress
-            .send(Destination::Trusted, request, limits)
-            .await
-            .map_err(failure)
+        let sent = self.way.egress.send(self.way.destination, request, limits);
+        sent.await.map_err(failure)
     }
 }
 
@@ -213,7 +224,8 @@ fn short() -> Timeouts {
     }
 }
 
-fn is_event_stream(answer: &Answer) -> bool {
+/// Whether an answer is a stream of events.
+pub(in crate::agents) fn is_event_stream(answer: &Answer) -> bool {
     let content_type = answer
         .headers
         .get(CONTENT_TYPE)
@@ -236,7 +248,7 @@ fn refused(status: StatusCode) -> ExecutorFailure {
 }
 
 /// What a broken exchange means for a turn.
-pub(super) fn failure(error: ClientError) -> ExecutorFailure {
+pub(in crate::agents) fn failure(error: ClientError) -> ExecutorFailure {
     match error {
         ClientError::Refused(_) | ClientError::Connect(_) | ClientError::ConnectTimeout => {
             ExecutorFailure::Unreachable

@@ -10,14 +10,21 @@ use archipel_protocol::a2a::{AgentCard, AgentInterface};
 use http::Uri;
 use url::Url;
 
+use crate::agents::upstream::binding::Binding;
+
+/// How a card names the HTTP+JSON binding.
+const REST_BINDING: &str = "HTTP+JSON";
+
 /// How long a card is believed.
 const FRESH_FOR: Duration = Duration::from_secs(300);
 
 /// The way to call an agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Interface {
-    pub(super) uri: Uri,
-    /// Whether `SendStreamingMessage` is worth trying.
+    /// The endpoint of a JSON-RPC binding; what the paths of HTTP+JSON are below.
+    pub(super) url: Url,
+    pub(super) binding: Binding,
+    /// Whether a stream is worth asking for.
     pub(super) streaming: bool,
     /// To be sent with every request.
     pub(super) tenant: Option<String>,
@@ -34,7 +41,7 @@ pub(super) struct KnownInterface {
 /// Why an agent cannot be called by its card.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum InterfaceProblem {
-    #[error("its card offers no JSON-RPC interface of version 1.0")]
+    #[error("its card offers no interface that is spoken here")]
     NoInterface,
     #[error("its URL cannot be called")]
     NoUrl,
@@ -47,12 +54,16 @@ impl KnownInterface {
 }
 
 impl Interface {
-    /// The first JSON-RPC interface of version 1 on the agent's card. Without a card, the configured URL itself, and
-    /// streaming as long as the agent does not refuse it.
+    /// The first interface on the agent's card that is spoken here: the order of a card is the agent's preference.
+    /// Without a card, JSON-RPC at the configured URL itself, and streaming as long as the agent does not refuse it.
     pub(super) fn of(configured: &Url, card: Option<&AgentCard>) -> Result<Self, InterfaceProblem> {
+        let mut url = configured.clone();
+        url.set_fragment(None);
         let Some(card) = card else {
+            uri(&url)?;
             return Ok(Self {
-                uri: uri(configured)?,
+                url,
+                binding: Binding::JsonRpc,
                 streaming: true,
                 tenant: None,
             });
@@ -60,18 +71,18 @@ impl Interface {
         let chosen = card
             .supported_interfaces
             .iter()
-            .find(|offered| is_ours(offered));
-        let chosen = chosen.ok_or(InterfaceProblem::NoInterface)?;
-        let mut url = configured.clone();
+            .find_map(|offered| Some((offered, spoken(offered)?)));
+        let (chosen, binding) = chosen.ok_or(InterfaceProblem::NoInterface)?;
         if let Ok(offered) = Url::parse(&chosen.url) {
             url.set_path(offered.path());
             url.set_query(offered.query());
         }
-        let streaming = card.capabilities.streaming == Some(true);
+        uri(&url)?;
         Ok(Self {
-            uri: uri(&url)?,
-            streaming,
-            tenant: chosen.tenant.clone(),
+            url,
+            binding,
+            streaming: card.capabilities.streaming == Some(true),
+            tenant: chosen.tenant.clone().filter(|tenant| !tenant.is_empty()),
         })
     }
 }
@@ -102,13 +113,15 @@ pub(super) fn names(card: &AgentCard, configured: &Url) -> bool {
         .any(|url| path(&url) == path(configured))
 }
 
-fn is_ours(offered: &AgentInterface) -> bool {
+/// How an offered interface is spoken, if it is.
+fn spoken(offered: &AgentInterface) -> Option<Binding> {
     let version = offered.protocol_version.as_str();
-    let version_fits = version.is_empty() || version == "1" || version.starts_with("1.");
-    version_fits
-        && offered
-            .protocol_binding
-            .eq_ignore_ascii_case(JSONRPC_BINDING)
+    let is_first = version.is_empty() || version == "1" || version.starts_with("1.");
+    let binding = offered.protocol_binding.as_str();
+    if binding.eq_ignore_ascii_case(JSONRPC_BINDING) && is_first {
+        return Some(Binding::JsonRpc);
+    }
+    (binding.eq_ignore_ascii_case(REST_BINDING) && is_first).then_some(Binding::Rest)
 }
 
 fn card_at(configured: &Url, base: &str) -> Option<Uri> {
@@ -118,10 +131,9 @@ fn card_at(configured: &Url, base: &str) -> Option<Uri> {
     uri(&url).ok()
 }
 
-fn uri(url: &Url) -> Result<Uri, InterfaceProblem> {
-    let mut plain = url.clone();
-    plain.set_fragment(None);
-    plain.as_str().parse().map_err(|_| InterfaceProblem::NoUrl)
+/// A URL as it is called.
+pub(super) fn uri(url: &Url) -> Result<Uri, InterfaceProblem> {
+    url.as_str().parse().map_err(|_| InterfaceProblem::NoUrl)
 }
 
 #[cfg(test)]
@@ -134,7 +146,7 @@ mod tests {
     fn check(
         interfaces: &str,
         capabilities: &str,
-        expected: Result<(&str, bool, Option<&str>), InterfaceProblem>,
+        expected: Result<(&str, Binding, bool, Option<&str>), InterfaceProblem>,
     ) {
         let card = format!(
             r#"{{"name":"a","description":"","version":"1","defaultInputModes":[],"defaultOutputModes":[],
@@ -144,8 +156,9 @@ mod tests {
             &AGENT.parse().unwrap(),
             Some(&AgentCard::read(&card).unwrap()),
         );
-        let expected = expected.map(|(uri, streaming, tenant)| Interface {
-            uri: uri.parse().unwrap(),
+        let expected = expected.map(|(url, binding, streaming, tenant)| Interface {
+            url: url.parse().unwrap(),
+            binding,
             streaming,
             tenant: tenant.map(str::to_owned),
         });
@@ -156,33 +169,44 @@ mod tests {
     fn the_card_chooses_the_path_and_never_the_host() {
         let offered = r#"[{"url":"https://elsewhere.example/rpc?x=1","protocolBinding":"JSONRPC","protocolVersion":"1.0"}]"#;
         let rpc = "http://agent.internal:9100/rpc?x=1";
-        check(offered, r#"{"streaming":true}"#, Ok((rpc, true, None)));
-        check(offered, "{}", Ok((rpc, false, None)));
-        check(offered, r#"{"streaming":false}"#, Ok((rpc, false, None)));
+        let found = |streaming| Ok((rpc, Binding::JsonRpc, streaming, None));
+        check(offered, r#"{"streaming":true}"#, found(true));
+        check(offered, "{}", found(false));
+        check(offered, r#"{"streaming":false}"#, found(false));
     }
 
     #[test]
     fn the_first_fitting_interface_is_taken() {
         let grpc = r#"{"url":"http://a/g","protocolBinding":"GRPC","protocolVersion":"1.0"}"#;
-        let old = r#"{"url":"http://a/old","protocolBinding":"JSONRPC","protocolVersion":"0.3.0"}"#;
-        let new = r#"{"url":"http://a/new","protocolBinding":"JSONRPC","protocolVersion":"1.0.1","tenant":"t"}"#;
-        let found = Ok(("http://agent.internal:9100/new", false, Some("t")));
-        check(&format!("[{grpc},{old},{new}]"), "{}", found);
-        check(
-            &format!("[{grpc},{old}]"),
-            "{}",
-            Err(InterfaceProblem::NoInterface),
-        );
-        check("[]", "{}", Err(InterfaceProblem::NoInterface));
+        let future = r#"{"url":"http://a/2","protocolBinding":"JSONRPC","protocolVersion":"2.0"}"#;
+        let rpc = r#"{"url":"http://a/new","protocolBinding":"JSONRPC","protocolVersion":"1.0.1","tenant":"t"}"#;
+        let rest = r#"{"url":"http://a/rest/","protocolBinding":"http+json","protocolVersion":"1.0","tenant":""}"#;
+        let old_rest =
+            r#"{"url":"http://a/rest","protocolBinding":"HTTP+JSON","protocolVersion":"0.3.0"}"#;
+        let new = Ok((
+            "http://agent.internal:9100/new",
+            Binding::JsonRpc,
+            false,
+            Some("t"),
+        ));
+        check(&format!("[{grpc},{future},{rpc},{rest}]"), "{}", new);
+        let rest_first = Ok((
+            "http://agent.internal:9100/rest/",
+            Binding::Rest,
+            false,
+            None,
+        ));
+        check(&format!("[{old_rest},{rest},{rpc}]"), "{}", rest_first);
+        let none = [format!("[{grpc},{future},{old_rest}]"), "[]".to_owned()];
+        for interfaces in none {
+            check(&interfaces, "{}", Err(InterfaceProblem::NoInterface));
+        }
     }
 
     #[test]
     fn an_agent_without_a_card_is_called_at_its_url() {
         let found = Interface::of(&format!("{AGENT}#x").parse().unwrap(), None).unwrap();
-        assert_eq!(
-            (found.uri.to_string().as_str(), found.streaming),
-            (AGENT, true)
-        );
+        assert_eq!((found.url.as_str(), found.streaming), (AGENT, true));
     }
 
     #[test]

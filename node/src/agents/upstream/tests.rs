@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{UpstreamAgent, UpstreamAgentSettings, UpstreamCard, UpstreamLimits};
-use crate::egress::Egress;
+use crate::egress::{Destination, Egress};
 use crate::tasks::executor::{AgentExecutor, ExecutorFailure, Turn, TurnEvent, TurnEvents};
 
 const OUR_CONTEXT: &str = "0195a3c4-7e00-7abc-8def-0123456789ab";
@@ -24,6 +24,8 @@ const STREAMS: &str = r#"{"name":"played","capabilities":{"streaming":true},
     "supportedInterfaces":[{"url":"http://0.0.0.0:1/rpc","protocolBinding":"JSONRPC","protocolVersion":"1.0","tenant":"x"}]}"#;
 const DOES_NOT_STREAM: &str = r#"{"name":"played","capabilities":{},
     "supportedInterfaces":[{"url":"http://0.0.0.0:1/rpc","protocolBinding":"JSONRPC","protocolVersion":"1.0"}]}"#;
+const REST: &str = r#"{"name":"played","capabilities":{"streaming":true},
+    "supportedInterfaces":[{"url":"http://0.0.0.0:1/v1","protocolBinding":"HTTP+JSON","protocolVersion":"1.0","tenant":"x"}]}"#;
 
 const SUBMITTED: &str =
     r#"{"task":{"id":"theirs","contextId":"talk","status":{"state":"TASK_STATE_SUBMITTED"}}}"#;
@@ -47,6 +49,8 @@ enum Plays {
     Raw(&'static str),
     /// `SendMessage` is answered with this; streaming is refused.
     Blocking(&'static str),
+    /// `SendMessage` is answered with a task at work, `GetTask` with this; streaming is refused.
+    Works(&'static str),
     /// A JSON-RPC error.
     Error(i64),
     /// An HTTP status without a body.
@@ -64,16 +68,15 @@ struct Played {
 #[derive(Debug)]
 struct Seen {
     path: String,
+    /// As JSON-RPC calls it, whatever the binding.
+    method: &'static str,
     headers: Vec<(String, String)>,
     body: Value,
 }
 
 impl Seen {
     fn method(&self) -> &str {
-        self.body
-            .get("method")
-            .and_then(Value::as_str)
-            .unwrap_or_default()
+        self.method
     }
 
     fn header(&self, name: &str) -> Option<&str> {
@@ -120,6 +123,7 @@ impl Agent {
             url,
             credential,
             limits,
+            destination: Destination::Trusted,
         };
         let egress = Egress::new(&load(None, &Environment::default()).unwrap());
         let executor = Arc::new(UpstreamAgent::new(
@@ -161,12 +165,14 @@ async fn play(request: HttpRequest, body: Bytes, played: web::Data<Played>) -> H
     let headers = headers
         .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
         .collect();
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let (method, frame) = operation(request.path(), &body);
     let seen = Seen {
         path: request.path().to_owned(),
+        method,
         headers,
-        body: serde_json::from_slice(&body).unwrap_or_default(),
+        body,
     };
-    let method = seen.method().to_owned();
     played.seen.send(seen).unwrap();
     if request.path() == "/.well-known/agent-card.json" {
         return played.card.map_or_else(
@@ -174,27 +180,85 @@ async fn play(request: HttpRequest, body: Bytes, played: web::Data<Played>) -> H
             |card| HttpResponse::Ok().body(card),
         );
     }
-    match (&played.plays, method.as_str()) {
+    match (&played.plays, method) {
         (_, "CancelTask") => {
-            json(r#""result":{"id":"theirs","status":{"state":"TASK_STATE_CANCELED"}}"#)
+            frame.result(r#"{"id":"theirs","status":{"state":"TASK_STATE_CANCELED"}}"#)
         }
-        (Plays::Stream(results), _) => streaming(results, End::Clean),
-        (Plays::Breaks(results), _) => streaming(results, End::Broken),
-        (Plays::Hangs(results), _) => streaming(results, End::Never),
+        (Plays::Stream(results), _) => streaming(frame, results, End::Clean),
+        (Plays::Breaks(results), _) => streaming(frame, results, End::Broken),
+        (Plays::Hangs(results), _) => streaming(frame, results, End::Never),
         (Plays::Raw(text), _) => HttpResponse::Ok()
             .content_type("text/event-stream")
             .body(*text),
-        (Plays::Blocking(result), "SendMessage") => json(&format!(r#""result":{result}"#)),
-        (Plays::Blocking(_), _) => json(r#""error":{"code":-32004,"message":"no streaming"}"#),
-        (Plays::Error(code), _) => json(&format!(r#""error":{{"code":{code},"message":"no"}}"#)),
+        (Plays::Blocking(result), "SendMessage") => frame.result(result),
+        (Plays::Works(_), "SendMessage") => frame.result(SUBMITTED),
+        (Plays::Works(task), "GetTask") => frame.result(task),
+        (Plays::Blocking(_) | Plays::Works(_), _) => frame.error(-32004),
+        (Plays::Error(code), _) => frame.error(*code),
         (Plays::Status(status), _) => HttpResponse::build((*status).try_into().unwrap()).finish(),
     }
 }
 
-fn json(member: &str) -> HttpResponse {
-    HttpResponse::Ok()
-        .content_type("application/json")
-        .body(format!(r#"{{"jsonrpc":"2.0","id":"1",{member}}}"#))
+/// What a request asks for, and in which binding.
+fn operation(path: &str, body: &Value) -> (&'static str, Frame) {
+    let known = [
+        "SendMessage",
+        "SendStreamingMessage",
+        "GetTask",
+        "CancelTask",
+    ];
+    let named = body.get("method").and_then(Value::as_str);
+    if let Some(method) = known.into_iter().find(|name| Some(*name) == named) {
+        return (method, Frame::Rpc);
+    }
+    let below = path.strip_prefix("/v1/x").unwrap_or_default();
+    let method = match below {
+        "/message:send" => "SendMessage",
+        "/message:stream" => "SendStreamingMessage",
+        "/tasks/theirs" => "GetTask",
+        "/tasks/theirs:cancel" => "CancelTask",
+        _ => "",
+    };
+    (method, Frame::Rest)
+}
+
+#[derive(Clone, Copy)]
+enum Frame {
+    Rpc,
+    Rest,
+}
+
+impl Frame {
+    fn around(self, result: &str) -> String {
+        match self {
+            Self::Rpc => format!(r#"{{"jsonrpc":"2.0","id":"1","result":{result}}}"#),
+            Self::Rest => result.to_owned(),
+        }
+    }
+
+    fn result(self, result: &str) -> HttpResponse {
+        HttpResponse::Ok()
+            .content_type("application/json")
+            .body(self.around(result))
+    }
+
+    fn error(self, code: i64) -> HttpResponse {
+        let (status, body) = match self {
+            Self::Rpc => (
+                200,
+                format!(r#"{{"jsonrpc":"2.0","id":"1","error":{{"code":{code},"message":"no"}}}}"#),
+            ),
+            Self::Rest => (
+                400,
+                r#"{"error":{"code":400,"status":"FAILED_PRECONDITION","message":"no","details":[
+                    {"reason":"UNSUPPORTED_OPERATION"}]}}"#
+                    .to_owned(),
+            ),
+        };
+        HttpResponse::build(actix_web::http::StatusCode::from_u16(status).unwrap())
+            .content_type("application/json")
+            .body(body)
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -204,12 +268,10 @@ enum End {
     Never,
 }
 
-fn streaming(results: &'static [&'static str], end: End) -> HttpResponse {
-    let events = results.iter().map(|result| {
-        let line = result.replace('\n', " ");
-        Ok::<_, actix_web::Error>(Bytes::from(format!(
-            ": alive\n\ndata: {{\"jsonrpc\":\"2.0\",\"id\":\"1\",\"result\":{line}}}\n\n"
-        )))
+fn streaming(frame: Frame, results: &'static [&'static str], end: End) -> HttpResponse {
+    let events = results.iter().map(move |result| {
+        let line = frame.around(&result.replace('\n', " "));
+        Ok::<_, actix_web::Error>(Bytes::from(format!(": alive\n\ndata: {line}\n\n")))
     });
     let events = stream::iter(events);
     let mut response = HttpResponse::Ok();
@@ -355,13 +417,68 @@ async fn an_agent_that_does_not_stream() {
     // Its card promises more than it keeps, or there is no card.
     check(Some(STREAMS), Plays::Blocking(TASK), 3, Ok(())).await;
     check(None, Plays::Blocking(MESSAGE), 1, Ok(())).await;
-    check(
-        Some(DOES_NOT_STREAM),
-        Plays::Blocking(SUBMITTED),
-        1,
-        Err(ExecutorFailure::NotA2a),
-    )
-    .await;
+}
+
+#[actix_rt::test]
+async fn an_agent_that_works_on_after_its_answer_is_asked_again() {
+    const DONE: &str = r#"{"id":"theirs","contextId":"talk","status":{"state":"TASK_STATE_COMPLETED"},
+        "artifacts":[{"artifactId":"a","parts":[{"text":"one"}]}]}"#;
+    const OTHER: &str = r#"{"id":"another","status":{"state":"TASK_STATE_COMPLETED"}}"#;
+    check(Some(DOES_NOT_STREAM), Plays::Works(DONE), 3, Ok(())).await;
+    check(Some(REST), Plays::Works(DONE), 3, Ok(())).await;
+    let foreign = Err(ExecutorFailure::NotA2a);
+    check(Some(DOES_NOT_STREAM), Plays::Works(OTHER), 1, foreign).await;
+}
+
+#[actix_rt::test]
+async fn an_agent_that_speaks_http_and_json() {
+    let mut agent = Agent::start(
+        Some(REST),
+        Plays::Stream(&[SUBMITTED, PIECE, LAST_PIECE, DONE]),
+    );
+    let mut said = turn(None);
+    said.accepted_output_modes = vec!["text/plain".to_owned()];
+    said.extensions = Some("https://example.org/x".to_owned());
+    let (told, result) = agent.run(said).await;
+    assert_eq!((told.len(), result), (4, Ok(())), "{told:?}");
+    let seen = agent.next_call().await;
+    assert_eq!(seen.path, "/v1/x/message:stream");
+    for (name, value) in [
+        ("a2a-version", "1.0"),
+        ("content-type", "application/json"),
+        ("a2a-extensions", "https://example.org/x"),
+        ("authorization", "Bearer of-the-node"),
+    ] {
+        assert_eq!(seen.header(name), Some(value));
+    }
+    let modes = seen
+        .body
+        .pointer("/configuration/acceptedOutputModes/0")
+        .unwrap();
+    assert_eq!(modes, "text/plain");
+    assert_eq!(seen.body.get("tenant"), None);
+    agent.server.stop(false).await;
+
+    let refused = |code| Err(ExecutorFailure::Refused(code));
+    check(Some(REST), Plays::Error(0), 0, refused(-32004)).await;
+    check(Some(REST), Plays::Status(403), 0, refused(403)).await;
+    let no_a2a = Err(ExecutorFailure::NotA2a);
+    check(Some(REST), Plays::Stream(&["{}"]), 0, no_a2a).await;
+}
+
+#[actix_rt::test]
+async fn a_cancellation_reaches_an_agent_over_http_and_json() {
+    let mut agent = Agent::start(Some(REST), Plays::Hangs(&[SUBMITTED]));
+    let (events, mut told) = TurnEvents::channel();
+    let turn = turn(None);
+    let canceled = turn.canceled.clone();
+    let running = actix_rt::spawn(Arc::clone(&agent.executor).run(turn, events));
+    assert!(matches!(told.recv().await, Some(TurnEvent::Remember(_))));
+    canceled.cancel();
+    assert_eq!(running.await.unwrap(), Err(ExecutorFailure::Ended));
+    assert_eq!(agent.next_call().await.method(), "SendStreamingMessage");
+    assert_eq!(agent.next_call().await.path, "/v1/x/tasks/theirs:cancel");
+    agent.server.stop(false).await;
 }
 
 #[actix_rt::test]

@@ -15,19 +15,35 @@ pub(super) struct Known {
     pub(super) context_id: Option<String>,
 }
 
-/// Parameters of `SendMessage` and `SendStreamingMessage` (A2A 1.0 §3.1.1).
-#[derive(Debug, Serialize)]
+/// What is sent with `SendMessage` and `SendStreamingMessage` (A2A 1.0 §3.1.1), apart from the tenant.
+#[derive(Debug)]
 pub(super) struct SendParams {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tenant: Option<String>,
     message: Message,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    accepted_output_modes: Vec<String>,
     metadata: Option<Json>,
 }
 
-/// Parameters of `CancelTask` (§3.1.5).
+/// The same for one interface.
 #[derive(Debug, Serialize)]
-pub(super) struct CancelParams<'a> {
+pub(super) struct Sent<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tenant: Option<&'a str>,
+    message: &'a Message,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    configuration: Option<Configuration<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<&'a Json>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Configuration<'a> {
+    accepted_output_modes: &'a [String],
+}
+
+/// Parameters of the operations on one task (§3.1.3, 3.1.5).
+#[derive(Debug, Serialize)]
+pub(super) struct TaskParams<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) tenant: Option<&'a str>,
     pub(super) id: &'a str,
@@ -52,8 +68,8 @@ impl SendParams {
     pub(super) fn new(
         mut message: Message,
         metadata: Option<Json>,
+        accepted_output_modes: Vec<String>,
         known: &Known,
-        tenant: Option<&str>,
     ) -> Self {
         message.task_id.clone_from(&known.task_id);
         message.context_id = known
@@ -62,9 +78,22 @@ impl SendParams {
             .or_else(|| message.context_id.filter(|id| is_unguessable(id)));
         message.reference_task_ids.clear();
         Self {
-            tenant: tenant.map(str::to_owned),
             message,
+            accepted_output_modes,
             metadata,
+        }
+    }
+
+    /// As the parameters of an interface that wants to be sent `tenant`.
+    pub(super) fn in_tenant<'a>(&'a self, tenant: Option<&'a str>) -> Sent<'a> {
+        let modes = self.accepted_output_modes.as_slice();
+        Sent {
+            tenant,
+            message: &self.message,
+            configuration: (!modes.is_empty()).then_some(Configuration {
+                accepted_output_modes: modes,
+            }),
+            metadata: self.metadata.as_ref(),
         }
     }
 }
@@ -91,7 +120,7 @@ mod tests {
         message.task_id = Some("ours".to_owned());
         message.context_id = Some(context_id.to_owned());
         message.reference_task_ids = vec!["ours too".to_owned()];
-        let sent = SendParams::new(message, None, &known, None).message;
+        let sent = SendParams::new(message, None, Vec::new(), &known).message;
         assert_eq!(
             (sent.task_id.as_deref(), sent.context_id.as_deref()),
             expected,
