@@ -174,6 +174,12 @@ pub enum ExecutorFailure {
     /// The agent answered something that is no A2A.
     #[error("the agent gave an answer that is not A2A")]
     NotA2a,
+    /// What the agent needs is not as it should be: a credential, a quota, an endpoint.
+    #[error("{0}")]
+    Unusable(&'static str),
+    /// The agent answered that it will not answer this message.
+    #[error("{0}")]
+    Declined(&'static str),
     /// The task has ended meanwhile; nothing to report.
     #[error("the task has ended")]
     Ended,
