@@ -214,7 +214,10 @@ fn anonymous(message: &'static str) -> Refused {
 }
 
 /// The body as text of bounded depth that is JSON.
-fn readable(body: &[u8]) -> Result<&str, RpcError> {
+///
+/// # Errors
+/// What it is not.
+pub fn readable(body: &[u8]) -> Result<&str, RpcError> {
     let text = std::str::from_utf8(body)
         .map_err(|_| RpcError::new(ErrorCode::Parse, "the body is not UTF-8"))?;
     if depth(body) > MAX_DEPTH {

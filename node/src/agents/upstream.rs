@@ -13,19 +13,19 @@ use arc_swap::ArcSwapOption;
 use archipel_kit::client::Answer;
 use archipel_kit::clock::Clock;
 use archipel_kit::settings::Secret;
-use archipel_protocol::a2a::{AgentCard, StreamEvent};
+use archipel_protocol::a2a::{AgentCard, SendMessageParams, StreamEvent};
 use futures_util::StreamExt;
 use http::header::HeaderValue;
 use tokio::sync::SetOnce;
 use tokio::time::{sleep, timeout};
 use url::Url;
 
-use crate::agents::upstream::binding::Ask;
+use crate::agents::upstream::binding::{Ask, Binding};
 use crate::agents::upstream::call::{Along, Caller, Reply, Way};
 use crate::agents::upstream::interface::{Interface, KnownInterface};
 use crate::agents::upstream::relay::Relay;
 use crate::agents::upstream::sse::SseReader;
-use crate::agents::upstream::wire::SendParams;
+use crate::agents::upstream::wire::addressed;
 use crate::egress::{Destination, Egress};
 use crate::tasks::executor::{AgentExecutor, ExecutorFailure, Turn, TurnEvents, TurnFuture};
 
@@ -193,12 +193,16 @@ impl UpstreamAgent {
             traceparent: turn.traceparent.as_deref().and_then(as_header),
             extensions: turn.extensions.as_deref().and_then(as_header),
         };
-        let params = SendParams::new(
-            turn.message,
-            turn.metadata,
-            turn.accepted_output_modes,
-            talk.relay.known(),
-        );
+        let params = SendMessageParams {
+            metadata: turn.metadata,
+            accepted_output_modes: turn.accepted_output_modes,
+            // In HTTP+JSON it stands in the path.
+            tenant: interface
+                .tenant
+                .clone()
+                .filter(|_| interface.binding != Binding::Rest),
+            ..SendMessageParams::new(addressed(turn.message, talk.relay.known()))
+        };
         if interface.streaming {
             let asked = Ask::Stream(&params);
             match self.caller.ask(&interface, asked, &along).await {

@@ -1,34 +1,44 @@
 //! How an operation is written, and its answer read, in each binding that an upstream agent may speak. Pure.
 
-use archipel_protocol::a2a::{StreamEvent, Task, Version};
+use archipel_protocol::a2a::{SendMessageParams, StreamEvent, Task, Version, v03};
 use archipel_protocol::error::ErrorCode;
-use archipel_protocol::jsonrpc::{Outcome, decode_response, encode_request};
+use archipel_protocol::jsonrpc::{Outcome, decode_response, encode_request, readable};
 use archipel_protocol::method::Method;
 use archipel_protocol::object::Fields;
 use http::{Method as HttpMethod, Uri};
-use serde::Serialize;
+use serde_json::value::RawValue;
 use url::Url;
 
 use crate::agents::upstream::interface::{Interface, uri};
-use crate::agents::upstream::wire::{SendParams, TaskParams};
+use crate::agents::upstream::wire::TaskParams;
 use crate::tasks::executor::ExecutorFailure;
 
 /// How an agent is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Binding {
-    /// JSON-RPC, version 1.0 (A2A 1.0 §9).
-    JsonRpc,
+    /// JSON-RPC, of either version (A2A 1.0 §9).
+    JsonRpc(Version),
     /// HTTP+JSON, version 1.0 (§11).
     Rest,
+}
+
+impl Binding {
+    /// The version that is spoken.
+    pub(super) fn version(self) -> Version {
+        match self {
+            Self::JsonRpc(version) => version,
+            Self::Rest => Version::V1,
+        }
+    }
 }
 
 /// What is asked of an agent.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Ask<'a> {
     /// A message, answered once.
-    Send(&'a SendParams),
+    Send(&'a SendMessageParams),
     /// A message, answered with a stream.
-    Stream(&'a SendParams),
+    Stream(&'a SendMessageParams),
     /// How the task is.
     Get(&'a str),
     /// That it stops.
@@ -54,24 +64,30 @@ impl Interface {
     /// The request for an operation.
     pub(super) fn write(&self, ask: Ask<'_>) -> Result<Written, ExecutorFailure> {
         match self.binding {
-            Binding::JsonRpc => self.write_rpc(ask),
+            Binding::JsonRpc(version) => self.write_rpc(version, ask),
             Binding::Rest => self.write_rest(ask),
         }
     }
 
     /// The event in an answer to `Send` or `Stream`, or in a stream.
     pub(super) fn read_event(&self, body: &[u8]) -> Result<StreamEvent, ExecutorFailure> {
-        let json = self.result(body)?;
-        StreamEvent::read(json).map_err(|_| ExecutorFailure::NotA2a)
+        let result = self.result(body)?;
+        let event = match self.binding.version() {
+            Version::V1 => StreamEvent::parse(result),
+            Version::V03 => v03::read_event(result),
+        };
+        event.map_err(|_| ExecutorFailure::NotA2a)
     }
 
     /// The task in an answer to `Get`.
     pub(super) fn read_task(&self, body: &[u8]) -> Result<StreamEvent, ExecutorFailure> {
-        let json = self.result(body)?;
-        let raw = serde_json::from_str(json).map_err(|_| ExecutorFailure::NotA2a)?;
-        Task::parse(raw)
-            .map(StreamEvent::Task)
-            .map_err(|_| ExecutorFailure::NotA2a)
+        let result = self.result(body)?;
+        let task = match self.binding.version() {
+            Version::V1 => Task::parse(result),
+            Version::V03 => v03::read_task(result),
+        };
+        let task = task.map_err(|_| ExecutorFailure::NotA2a)?;
+        Ok(StreamEvent::Task(task))
     }
 
     /// The code in a body that tells an error in this binding's own form.
@@ -82,38 +98,39 @@ impl Interface {
         }
     }
 
-    fn result<'a>(&self, body: &'a [u8]) -> Result<&'a str, ExecutorFailure> {
+    fn result<'a>(&self, body: &'a [u8]) -> Result<&'a RawValue, ExecutorFailure> {
         match self.binding {
-            Binding::JsonRpc => match decode_response(body) {
-                Ok(Outcome::Result(result)) => Ok(result.get()),
+            Binding::JsonRpc(_) => match decode_response(body) {
+                Ok(Outcome::Result(result)) => Ok(result),
                 Ok(Outcome::Error { code, .. }) => Err(ExecutorFailure::Refused(code)),
                 Err(_) => Err(ExecutorFailure::NotA2a),
             },
             Binding::Rest => {
-                let json = std::str::from_utf8(body).map_err(|_| ExecutorFailure::NotA2a)?;
-                rest_refusal(json).map_or(Ok(json), |code| Err(ExecutorFailure::Refused(code)))
+                let json = readable(body).map_err(|_| ExecutorFailure::NotA2a)?;
+                if let Some(code) = rest_refusal(json) {
+                    return Err(ExecutorFailure::Refused(code));
+                }
+                serde_json::from_str(json).map_err(|_| ExecutorFailure::NotA2a)
             }
         }
     }
 
-    fn write_rpc(&self, ask: Ask<'_>) -> Result<Written, ExecutorFailure> {
-        let of_task = |method, id| {
-            let tenant = self.tenant.as_deref();
-            self.rpc(method, &TaskParams { tenant, id })
+    fn write_rpc(&self, version: Version, ask: Ask<'_>) -> Result<Written, ExecutorFailure> {
+        // 0.3 knows no tenant.
+        let tenant = self.tenant.as_deref().filter(|_| version == Version::V1);
+        let of_task = |method: Method, id| {
+            encode_request("1", method.name(version), &TaskParams { tenant, id })
         };
-        let sent = |method, params: &SendParams| {
-            self.rpc(method, &params.in_tenant(self.tenant.as_deref()))
+        let sent = |method: Method, params: &SendMessageParams| match version {
+            Version::V1 => encode_request("1", method.name(version), params),
+            Version::V03 => encode_request("1", method.name(version), &v03::send_params(params)),
         };
-        match ask {
+        let body = match ask {
             Ask::Send(params) => sent(Method::SendMessage, params),
             Ask::Stream(params) => sent(Method::SendStreamingMessage, params),
             Ask::Get(id) => of_task(Method::GetTask, id),
             Ask::Cancel(id) => of_task(Method::CancelTask, id),
-        }
-    }
-
-    fn rpc(&self, method: Method, params: &impl Serialize) -> Result<Written, ExecutorFailure> {
-        let body = encode_request("1", method.name(Version::V1), params);
+        };
         Ok(Written {
             method: HttpMethod::POST,
             uri: uri(&self.url).map_err(|_| ExecutorFailure::NotA2a)?,
@@ -122,7 +139,7 @@ impl Interface {
     }
 
     fn write_rest(&self, ask: Ask<'_>) -> Result<Written, ExecutorFailure> {
-        let sent = |params: &SendParams| serde_json::to_vec(&params.in_tenant(None));
+        let sent = serde_json::to_vec::<SendMessageParams>;
         let (method, path, body) = match ask {
             Ask::Send(params) => (
                 HttpMethod::POST,
@@ -191,7 +208,9 @@ mod tests {
     use archipel_protocol::a2a::Message;
 
     use super::*;
-    use crate::agents::upstream::wire::Known;
+
+    const V1: Binding = Binding::JsonRpc(Version::V1);
+    const V03: Binding = Binding::JsonRpc(Version::V03);
 
     fn interface(binding: Binding, url: &str, tenant: Option<&str>) -> Interface {
         Interface {
@@ -202,9 +221,10 @@ mod tests {
         }
     }
 
-    fn said() -> SendParams {
-        let message = Message::from_agent("m".to_owned(), "hello");
-        SendParams::new(message, None, Vec::new(), &Known::default())
+    fn said(tenant: Option<&str>) -> SendMessageParams {
+        let mut params = SendMessageParams::new(Message::from_agent("m".to_owned(), "hello"));
+        params.tenant = tenant.map(str::to_owned);
+        params
     }
 
     fn check(interface: &Interface, ask: Ask<'_>, line: &str, body: &str) {
@@ -220,14 +240,16 @@ mod tests {
 
     #[test]
     fn operations_over_json_rpc() {
-        let agent = interface(Binding::JsonRpc, "http://a:1/rpc?x=1", Some("t"));
+        let agent = interface(V1, "http://a:1/rpc?x=1", Some("t"));
         let line = "POST http://a:1/rpc?x=1";
-        let said = said();
+        let said = said(Some("t"));
         let message = r#"{"messageId":"m","role":"ROLE_AGENT","parts":[{"text":"hello"}]}"#;
         let rpc = |method: &str, params: &str| {
             format!(r#"{{"jsonrpc":"2.0","id":"1","method":"{method}","params":{params}}}"#)
         };
-        let sent = format!(r#"{{"tenant":"t","message":{message}}}"#);
+        let sent = format!(
+            r#"{{"tenant":"t","message":{message},"configuration":{{"returnImmediately":false}}}}"#
+        );
         check(&agent, Ask::Send(&said), line, &rpc("SendMessage", &sent));
         let streamed = rpc("SendStreamingMessage", &sent);
         check(&agent, Ask::Stream(&said), line, &streamed);
@@ -242,10 +264,28 @@ mod tests {
     }
 
     #[test]
+    fn operations_in_the_shapes_of_the_old_version() {
+        let agent = interface(V03, "http://a:1/rpc", Some("t"));
+        let line = "POST http://a:1/rpc";
+        let said = said(None);
+        let rpc = |method: &str, params: &str| {
+            format!(r#"{{"jsonrpc":"2.0","id":"1","method":"{method}","params":{params}}}"#)
+        };
+        let message = r#"{"kind":"message","messageId":"m","role":"agent","parts":[{"kind":"text","text":"hello"}]}"#;
+        let sent = format!(r#"{{"message":{message},"configuration":{{"blocking":true}}}}"#);
+        check(&agent, Ask::Send(&said), line, &rpc("message/send", &sent));
+        let streamed = rpc("message/stream", &sent);
+        check(&agent, Ask::Stream(&said), line, &streamed);
+        let of_task = r#"{"id":"x"}"#;
+        check(&agent, Ask::Get("x"), line, &rpc("tasks/get", of_task));
+        let canceled = rpc("tasks/cancel", of_task);
+        check(&agent, Ask::Cancel("x"), line, &canceled);
+    }
+
+    #[test]
     fn operations_over_http_and_json() {
-        let said = said();
-        let message =
-            r#"{"message":{"messageId":"m","role":"ROLE_AGENT","parts":[{"text":"hello"}]}}"#;
+        let said = said(None);
+        let message = r#"{"message":{"messageId":"m","role":"ROLE_AGENT","parts":[{"text":"hello"}]},"configuration":{"returnImmediately":false}}"#;
         for base in ["http://a:1/v1", "http://a:1/v1/"] {
             let agent = interface(Binding::Rest, base, None);
             let send = "POST http://a:1/v1/message:send";
@@ -267,7 +307,7 @@ mod tests {
             interface(binding, "http://a:1", None).read_refusal(body.as_bytes())
         };
         let rpc = r#"{"jsonrpc":"2.0","id":"1","error":{"code":-32602,"message":"no"}}"#;
-        assert_eq!(refused(Binding::JsonRpc, rpc), Some(-32602));
+        assert_eq!(refused(V1, rpc), Some(-32602));
         let rest = r#"{"error":{"code":400,"status":"FAILED_PRECONDITION","message":"no","details":[
             {"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"UNSUPPORTED_OPERATION","domain":"a2a-protocol.org"}]}}"#;
         assert_eq!(refused(Binding::Rest, rest), Some(-32004));
@@ -275,7 +315,7 @@ mod tests {
         assert_eq!(refused(Binding::Rest, plain), Some(429));
         for nothing in ["", "[]", r#"{"task":{}}"#, r#"{"error":"x"}"#] {
             assert_eq!(refused(Binding::Rest, nothing), None, "{nothing}");
-            assert_eq!(refused(Binding::JsonRpc, nothing), None, "{nothing}");
+            assert_eq!(refused(V1, nothing), None, "{nothing}");
         }
     }
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use archipel_kit::client::{Answer, ClientError, RequestBody, Timeouts};
 use archipel_kit::settings::Secret;
-use archipel_protocol::a2a::{AgentCard, VERSION};
+use archipel_protocol::a2a::{AgentCard, Version, v03};
+use archipel_protocol::object::Invalid;
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Request, StatusCode, Uri};
@@ -13,7 +14,9 @@ use url::Url;
 
 use crate::agents::upstream::UpstreamLimits;
 use crate::agents::upstream::binding::{Ask, Binding, Written};
-use crate::agents::upstream::interface::{Interface, card_below, card_of_host, names};
+use crate::agents::upstream::interface::{
+    Interface, card_below, card_of_host, names, old_card_below,
+};
 use crate::egress::{Destination, Egress};
 use crate::tasks::executor::ExecutorFailure;
 
@@ -25,6 +28,8 @@ const MAX_CARD_BYTES: usize = 256 * 1024;
 
 const A2A_VERSION: HeaderName = HeaderName::from_static("a2a-version");
 const A2A_EXTENSIONS: HeaderName = HeaderName::from_static("a2a-extensions");
+/// The same in 0.3.
+const X_A2A_EXTENSIONS: HeaderName = HeaderName::from_static("x-a2a-extensions");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// Servers of the HTTP+JSON binding may answer with either.
@@ -91,25 +96,29 @@ impl Caller {
         self.limits
     }
 
-    /// The agent's card: below its own URL, or that of its host if it speaks of this URL. `None` when there is neither.
+    /// The agent's card: below its own URL, or that of its host if it speaks of this URL, or where it was before 0.3.
+    /// `None` when there is none.
     pub(super) async fn card(&self) -> Result<Option<AgentCard>, ExecutorFailure> {
         if let Some(card) = self.card_at(card_below(&self.url)).await? {
             return Ok(Some(card));
         }
-        let Some(of_host) = card_of_host(&self.url) else {
-            return Ok(None);
-        };
-        Ok(self
-            .card_at(Some(of_host))
-            .await?
-            .filter(|card| names(card, &self.url)))
+        if let Some(of_host) = card_of_host(&self.url) {
+            let card = self.card_at(Some(of_host)).await?;
+            if let Some(card) = card.filter(|card| names(card, &self.url)) {
+                return Ok(Some(card));
+            }
+        }
+        self.card_at(old_card_below(&self.url)).await
     }
 
+    /// A card of either version. A server that has one for each gives that of 1.0; one that knows only 0.3 may refuse to
+    /// be asked for another.
     async fn card_at(&self, uri: Option<Uri>) -> Result<Option<AgentCard>, ExecutorFailure> {
         let uri = uri.ok_or(ExecutorFailure::Unreachable)?;
-        let mut request = self.request(uri, JSON, RequestBody::empty());
-        *request.method_mut() = http::Method::GET;
-        let answer = self.exchange(request, short()).await?;
+        let mut answer = self.get(Version::V1, uri.clone()).await?;
+        if answer.status == StatusCode::BAD_REQUEST || answer.status == StatusCode::NOT_ACCEPTABLE {
+            answer = self.get(Version::V03, uri).await?;
+        }
         if answer.status != StatusCode::OK {
             let is_missing = answer.status.is_client_error();
             return if is_missing {
@@ -120,11 +129,17 @@ impl Caller {
         }
         let body = answer.read_all(MAX_CARD_BYTES).await.map_err(failure)?;
         let text = std::str::from_utf8(&body).map_err(|_| ExecutorFailure::NotA2a)?;
-        let card = AgentCard::read(text).map_err(|invalid| {
-            tracing::warn!(agent.url = %self.url, %invalid, "the card of an upstream agent is no card of version 1.0");
+        let card = read_card(text).map_err(|invalid| {
+            tracing::warn!(agent.url = %self.url, %invalid, "the card of an upstream agent is no card");
             ExecutorFailure::NotA2a
         });
         card.map(Some)
+    }
+
+    async fn get(&self, version: Version, uri: Uri) -> Result<Answer, ExecutorFailure> {
+        let mut request = self.request(version, uri, JSON, RequestBody::empty());
+        *request.method_mut() = http::Method::GET;
+        self.exchange(request, short()).await
     }
 
     /// Asks the agent for something. An error that it tells is [`ExecutorFailure::Refused`], whatever its HTTP status.
@@ -175,11 +190,13 @@ impl Caller {
     ) -> Request<RequestBody> {
         let accept = match interface.binding {
             _ if stream => STREAM_OR_JSON,
-            Binding::JsonRpc => JSON,
+            Binding::JsonRpc(_) => JSON,
             Binding::Rest => REST_JSON,
         };
         let has_body = !written.body.is_empty();
-        let mut request = self.request(written.uri, accept, RequestBody::from(written.body));
+        let version = interface.binding.version();
+        let body = RequestBody::from(written.body);
+        let mut request = self.request(version, written.uri, accept, body);
         *request.method_mut() = written.method;
         let headers = request.headers_mut();
         if has_body {
@@ -189,17 +206,27 @@ impl Caller {
             headers.insert(TRACEPARENT, traceparent.clone());
         }
         if let Some(extensions) = &along.extensions {
-            headers.insert(A2A_EXTENSIONS, extensions.clone());
+            let name = match version {
+                Version::V1 => A2A_EXTENSIONS,
+                Version::V03 => X_A2A_EXTENSIONS,
+            };
+            headers.insert(name, extensions.clone());
         }
         request
     }
 
-    fn request(&self, uri: Uri, accept: HeaderValue, body: RequestBody) -> Request<RequestBody> {
+    fn request(
+        &self,
+        version: Version,
+        uri: Uri,
+        accept: HeaderValue,
+        body: RequestBody,
+    ) -> Request<RequestBody> {
         let mut request = Request::new(body);
         *request.uri_mut() = uri;
         let headers = request.headers_mut();
         headers.insert(ACCEPT, accept);
-        headers.insert(A2A_VERSION, HeaderValue::from_static(VERSION));
+        headers.insert(A2A_VERSION, HeaderValue::from_static(version.as_str()));
         if let Some(authorization) = &self.authorization {
             headers.insert(AUTHORIZATION, authorization.clone());
         }
@@ -214,6 +241,15 @@ impl Caller {
         let sent = self.way.egress.send(self.way.destination, request, limits);
         sent.await.map_err(failure)
     }
+}
+
+/// A card that names interfaces as 1.0 has them is one of 1.0, whatever else it has for clients of 0.3.
+fn read_card(text: &str) -> Result<AgentCard, Invalid> {
+    let card = AgentCard::read(text)?;
+    if !card.supported_interfaces.is_empty() {
+        return Ok(card);
+    }
+    Ok(v03::read_card(text).unwrap_or(card))
 }
 
 fn short() -> Timeouts {

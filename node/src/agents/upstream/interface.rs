@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use archipel_protocol::a2a::card::JSONRPC_BINDING;
-use archipel_protocol::a2a::{AgentCard, AgentInterface};
+use archipel_protocol::a2a::{AgentCard, AgentInterface, Version};
 use http::Uri;
 use url::Url;
 
@@ -14,6 +14,9 @@ use crate::agents::upstream::binding::Binding;
 
 /// How a card names the HTTP+JSON binding.
 const REST_BINDING: &str = "HTTP+JSON";
+
+const CARD: &str = "agent-card.json";
+const OLD_CARD: &str = "agent.json";
 
 /// How long a card is believed.
 const FRESH_FOR: Duration = Duration::from_secs(300);
@@ -63,7 +66,7 @@ impl Interface {
             uri(&url)?;
             return Ok(Self {
                 url,
-                binding: Binding::JsonRpc,
+                binding: Binding::JsonRpc(Version::V1),
                 streaming: true,
                 tenant: None,
             });
@@ -89,7 +92,7 @@ impl Interface {
 
 /// Where the card of an agent is that has a path of its own, or its host for itself.
 pub(super) fn card_below(configured: &Url) -> Option<Uri> {
-    card_at(configured, configured.path().trim_end_matches('/'))
+    card_at(configured, configured.path().trim_end_matches('/'), CARD)
 }
 
 /// Where the card of the agent's host is (A2A 1.0 §8.2), if that is another place.
@@ -97,8 +100,17 @@ pub(super) fn card_of_host(configured: &Url) -> Option<Uri> {
     if configured.path() == "/" {
         None
     } else {
-        card_at(configured, "")
+        card_at(configured, "", CARD)
     }
+}
+
+/// Where agents of the time before 0.3 have their card.
+pub(super) fn old_card_below(configured: &Url) -> Option<Uri> {
+    card_at(
+        configured,
+        configured.path().trim_end_matches('/'),
+        OLD_CARD,
+    )
 }
 
 /// Whether a card offers to be called at this very path: the card of a host may be that of another agent.
@@ -117,16 +129,23 @@ pub(super) fn names(card: &AgentCard, configured: &Url) -> bool {
 fn spoken(offered: &AgentInterface) -> Option<Binding> {
     let version = offered.protocol_version.as_str();
     let is_first = version.is_empty() || version == "1" || version.starts_with("1.");
+    // 0.2 had the same methods and shapes at its end; agents still say so.
+    let is_old = version.starts_with("0.3") || version.starts_with("0.2");
     let binding = offered.protocol_binding.as_str();
-    if binding.eq_ignore_ascii_case(JSONRPC_BINDING) && is_first {
-        return Some(Binding::JsonRpc);
+    if binding.eq_ignore_ascii_case(JSONRPC_BINDING) {
+        let old = is_old.then_some(Binding::JsonRpc(Version::V03));
+        return if is_first {
+            Some(Binding::JsonRpc(Version::V1))
+        } else {
+            old
+        };
     }
     (binding.eq_ignore_ascii_case(REST_BINDING) && is_first).then_some(Binding::Rest)
 }
 
-fn card_at(configured: &Url, base: &str) -> Option<Uri> {
+fn card_at(configured: &Url, base: &str, name: &str) -> Option<Uri> {
     let mut url = configured.clone();
-    url.set_path(&format!("{base}/.well-known/agent-card.json"));
+    url.set_path(&format!("{base}/.well-known/{name}"));
     url.set_query(None);
     uri(&url).ok()
 }
@@ -169,7 +188,7 @@ mod tests {
     fn the_card_chooses_the_path_and_never_the_host() {
         let offered = r#"[{"url":"https://elsewhere.example/rpc?x=1","protocolBinding":"JSONRPC","protocolVersion":"1.0"}]"#;
         let rpc = "http://agent.internal:9100/rpc?x=1";
-        let found = |streaming| Ok((rpc, Binding::JsonRpc, streaming, None));
+        let found = |streaming| Ok((rpc, Binding::JsonRpc(Version::V1), streaming, None));
         check(offered, r#"{"streaming":true}"#, found(true));
         check(offered, "{}", found(false));
         check(offered, r#"{"streaming":false}"#, found(false));
@@ -185,7 +204,7 @@ mod tests {
             r#"{"url":"http://a/rest","protocolBinding":"HTTP+JSON","protocolVersion":"0.3.0"}"#;
         let new = Ok((
             "http://agent.internal:9100/new",
-            Binding::JsonRpc,
+            Binding::JsonRpc(Version::V1),
             false,
             Some("t"),
         ));

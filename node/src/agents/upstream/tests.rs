@@ -24,6 +24,8 @@ const STREAMS: &str = r#"{"name":"played","capabilities":{"streaming":true},
     "supportedInterfaces":[{"url":"http://0.0.0.0:1/rpc","protocolBinding":"JSONRPC","protocolVersion":"1.0","tenant":"x"}]}"#;
 const DOES_NOT_STREAM: &str = r#"{"name":"played","capabilities":{},
     "supportedInterfaces":[{"url":"http://0.0.0.0:1/rpc","protocolBinding":"JSONRPC","protocolVersion":"1.0"}]}"#;
+const OLD: &str = r#"{"name":"played","description":"d","version":"1","protocolVersion":"0.3.0","url":"http://0.0.0.0:1/rpc",
+    "preferredTransport":"JSONRPC","capabilities":{"streaming":true},"skills":[]}"#;
 const REST: &str = r#"{"name":"played","capabilities":{"streaming":true},
     "supportedInterfaces":[{"url":"http://0.0.0.0:1/v1","protocolBinding":"HTTP+JSON","protocolVersion":"1.0","tenant":"x"}]}"#;
 
@@ -174,8 +176,9 @@ async fn play(request: HttpRequest, body: Bytes, played: web::Data<Played>) -> H
         body,
     };
     played.seen.send(seen).unwrap();
-    if request.path() == "/.well-known/agent-card.json" {
-        return played.card.map_or_else(
+    if request.path().starts_with("/.well-known/") {
+        let asked = request.path() == "/.well-known/agent-card.json";
+        return played.card.filter(|_| asked).map_or_else(
             || HttpResponse::NotFound().finish(),
             |card| HttpResponse::Ok().body(card),
         );
@@ -207,7 +210,11 @@ fn operation(path: &str, body: &Value) -> (&'static str, Frame) {
         "GetTask",
         "CancelTask",
     ];
-    let named = body.get("method").and_then(Value::as_str);
+    let named = match body.get("method").and_then(Value::as_str) {
+        Some("message/stream") => Some("SendStreamingMessage"),
+        Some("tasks/cancel") => Some("CancelTask"),
+        other => other,
+    };
     if let Some(method) = known.into_iter().find(|name| Some(*name) == named) {
         return (method, Frame::Rpc);
     }
@@ -467,6 +474,37 @@ async fn an_agent_that_speaks_http_and_json() {
 }
 
 #[actix_rt::test]
+async fn an_agent_of_the_old_version() {
+    const WORKS: &str =
+        r#"{"kind":"task","id":"theirs","contextId":"talk","status":{"state":"working"}}"#;
+    const PIECE: &str = r#"{"kind":"artifact-update","taskId":"theirs","contextId":"talk",
+        "artifact":{"artifactId":"a","parts":[{"kind":"text","text":"one"}]}}"#;
+    const ASKS: &str = r#"{"kind":"status-update","taskId":"theirs","contextId":"talk","final":true,
+        "status":{"state":"input-required","message":{"kind":"message","messageId":"q","role":"agent","parts":[{"kind":"text","text":"which?"}]}}}"#;
+    let mut agent = Agent::start(Some(OLD), Plays::Stream(&[WORKS, PIECE, ASKS]));
+    let mut said = turn(None);
+    said.extensions = Some("https://example.org/x".to_owned());
+    let (told, result) = agent.run(said).await;
+    assert_eq!((told.len(), result), (3, Ok(())), "{told:?}");
+    assert!(
+        matches!(told.last(), Some(TurnEvent::Status { status, .. }) if status.state == TaskState::InputRequired)
+    );
+    let seen = agent.next_call().await;
+    assert_eq!(seen.header("a2a-version"), Some("0.3"));
+    assert_eq!(
+        seen.header("x-a2a-extensions"),
+        Some("https://example.org/x")
+    );
+    assert_eq!(seen.header("a2a-extensions"), None);
+    let kind = seen.body.pointer("/params/message/kind");
+    assert_eq!(kind, Some(&Value::from("message")));
+    agent.server.stop(false).await;
+    // The shapes of the new version are not those of the old.
+    let no_a2a = Err(ExecutorFailure::NotA2a);
+    check(Some(OLD), Plays::Stream(&[SUBMITTED]), 0, no_a2a).await;
+}
+
+#[actix_rt::test]
 async fn a_cancellation_reaches_an_agent_over_http_and_json() {
     let mut agent = Agent::start(Some(REST), Plays::Hangs(&[SUBMITTED]));
     let (events, mut told) = TurnEvents::channel();
@@ -558,7 +596,7 @@ async fn agents_that_talk_nonsense() {
     )
     .await;
     check(
-        Some(r#"{"name":"old","url":"http://a"}"#),
+        Some(r#"{"name":"without an interface"}"#),
         Plays::Stream(&[DONE]),
         0,
         Err(ExecutorFailure::NotA2a),

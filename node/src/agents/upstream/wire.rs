@@ -15,32 +15,6 @@ pub(super) struct Known {
     pub(super) context_id: Option<String>,
 }
 
-/// What is sent with `SendMessage` and `SendStreamingMessage` (A2A 1.0 §3.1.1), apart from the tenant.
-#[derive(Debug)]
-pub(super) struct SendParams {
-    message: Message,
-    accepted_output_modes: Vec<String>,
-    metadata: Option<Json>,
-}
-
-/// The same for one interface.
-#[derive(Debug, Serialize)]
-pub(super) struct Sent<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tenant: Option<&'a str>,
-    message: &'a Message,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    configuration: Option<Configuration<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    metadata: Option<&'a Json>,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Configuration<'a> {
-    accepted_output_modes: &'a [String],
-}
-
 /// Parameters of the operations on one task (§3.1.3, 3.1.5).
 #[derive(Debug, Serialize)]
 pub(super) struct TaskParams<'a> {
@@ -63,39 +37,16 @@ impl Known {
     }
 }
 
-impl SendParams {
-    /// Our ids in the message become the agent's. Tasks that the message refers to are ours and unknown over there.
-    pub(super) fn new(
-        mut message: Message,
-        metadata: Option<Json>,
-        accepted_output_modes: Vec<String>,
-        known: &Known,
-    ) -> Self {
-        message.task_id.clone_from(&known.task_id);
-        message.context_id = known
-            .context_id
-            .clone()
-            .or_else(|| message.context_id.filter(|id| is_unguessable(id)));
-        message.reference_task_ids.clear();
-        Self {
-            message,
-            accepted_output_modes,
-            metadata,
-        }
-    }
-
-    /// As the parameters of an interface that wants to be sent `tenant`.
-    pub(super) fn in_tenant<'a>(&'a self, tenant: Option<&'a str>) -> Sent<'a> {
-        let modes = self.accepted_output_modes.as_slice();
-        Sent {
-            tenant,
-            message: &self.message,
-            configuration: (!modes.is_empty()).then_some(Configuration {
-                accepted_output_modes: modes,
-            }),
-            metadata: self.metadata.as_ref(),
-        }
-    }
+/// The message as it goes to the agent: our ids in it become the agent's. Tasks that it refers to are ours and unknown
+/// over there.
+pub(super) fn addressed(mut message: Message, known: &Known) -> Message {
+    message.task_id.clone_from(&known.task_id);
+    message.context_id = known
+        .context_id
+        .clone()
+        .or_else(|| message.context_id.filter(|id| is_unguessable(id)));
+    message.reference_task_ids.clear();
+    message
 }
 
 /// Whether our id of a conversation may open one over there, so that its tasks share what the agent remembers. All our
@@ -120,7 +71,7 @@ mod tests {
         message.task_id = Some("ours".to_owned());
         message.context_id = Some(context_id.to_owned());
         message.reference_task_ids = vec!["ours too".to_owned()];
-        let sent = SendParams::new(message, None, Vec::new(), &known).message;
+        let sent = addressed(message, &known);
         assert_eq!(
             (sent.task_id.as_deref(), sent.context_id.as_deref()),
             expected,
