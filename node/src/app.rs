@@ -268,7 +268,12 @@ impl Parts {
                 trusted_proxies: settings.trusted_proxies.clone(),
                 dialect: settings.dialect.into(),
             },
-            tasks: Tasks::new(shard, local, Arc::clone(&self.table)),
+            tasks: Tasks::new(
+                shard,
+                local,
+                Arc::clone(&self.table),
+                Arc::clone(&self.stores.tasks),
+            ),
             agents: Arc::clone(&self.agents),
             cards: self.registry.clone().recipient(),
             verifier: verifier.recipient(),

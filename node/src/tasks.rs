@@ -1,12 +1,13 @@
 //! Tasks: opening, asking and watching them, wherever they live.
 //!
 //! Read `command` (what may be asked), `hub` (which tasks are live), `actor` (one live task), `machine` (what may happen
-//! to it), `turn` and `executor` (the agent's side), `feed` (the watcher's side), `shard` (which worker owns a task) and
+//! to it), `turn` and `executor` (the agent's side), `feed` (the watcher's side), `shard` (which worker owns a task), `list` (pages of tasks) and
 //! `recovery` (what a starting node finds).
 
 use std::sync::Arc;
 
 use actix::prelude::SendError;
+use archipel_protocol::a2a::ListTasksParams;
 use bytes::Bytes;
 use uuid::Uuid;
 
@@ -15,11 +16,13 @@ pub mod command;
 pub mod executor;
 pub mod feed;
 pub mod hub;
+pub mod list;
 pub mod machine;
 pub mod recovery;
 pub mod shard;
 pub mod turn;
 
+use crate::store::TaskStore;
 use command::{
     Answered, AskTask, Asked, OpenTask, Reply, TaskCaller, TaskCommand, TaskError, TurnCommand,
 };
@@ -32,15 +35,22 @@ pub struct Tasks {
     shard: Shard,
     local: HubPorts,
     table: Arc<ShardTable>,
+    store: Arc<dyn TaskStore>,
 }
 
 impl Tasks {
-    /// The way from the worker that owns `shard`, whose hub is `local`.
-    pub fn new(shard: Shard, local: HubPorts, table: Arc<ShardTable>) -> Self {
+    /// The way from the worker that owns `shard`, whose hub is `local`, to what is in `store`.
+    pub fn new(
+        shard: Shard,
+        local: HubPorts,
+        table: Arc<ShardTable>,
+        store: Arc<dyn TaskStore>,
+    ) -> Self {
         Self {
             shard,
             local,
             table,
+            store,
         }
     }
 
@@ -61,6 +71,18 @@ impl Tasks {
                 command: TaskCommand::Turn(Box::new(command)),
             },
         );
+    }
+
+    /// A page of the caller's tasks as JSON (`ListTasksResponse`).
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn list(
+        &self,
+        caller: TaskCaller,
+        params: &ListTasksParams,
+    ) -> Result<Bytes, TaskError> {
+        list::page(self.store.as_ref(), caller, params).await
     }
 
     /// The task as JSON.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use actix::Message as ActixMessage;
 use archipel_protocol::a2a::Message;
 use archipel_protocol::error::{ErrorCode, RpcError};
-use archipel_protocol::object::Json;
+use archipel_protocol::object::{Invalid, Json};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -159,6 +159,9 @@ pub enum TaskError {
     /// What would be acknowledged could not be kept.
     #[error("the task could not be kept: {0}")]
     NotKept(StoreError),
+    /// It was changed, or belongs to another list.
+    #[error("the page token is none of this list")]
+    WrongPageToken,
     /// Too much to do.
     #[error("the node is busy")]
     Busy,
@@ -172,6 +175,9 @@ impl TaskError {
             Self::Turn(TurnRefusal::WrongContext) => ErrorCode::InvalidParams,
             Self::Turn(_) => ErrorCode::UnsupportedOperation,
             Self::NotCancelable => ErrorCode::TaskNotCancelable,
+            Self::WrongPageToken => {
+                return Invalid::new("pageToken", "was not given out for this list").into();
+            }
             Self::NotKept(_) => {
                 return RpcError::new(
                     ErrorCode::Unavailable,

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use crate::tasks::executor::TurnEvent;
 use crate::tasks::feed::{LogEvent, Settled};
 
-pub use kept::Written;
+pub use kept::{Written, write_listed};
 
 mod kept;
 

@@ -103,6 +103,36 @@ impl Record {
     }
 }
 
+/// Writes a kept task as a list shows it. On an error, a part of it may have been written.
+///
+/// # Errors
+/// When what was kept is not what [`Record::keep`] writes.
+pub fn write_listed(
+    out: &mut Vec<u8>,
+    stored: &StoredTask,
+    history: Option<u32>,
+    artifacts: bool,
+) -> Result<(), Invalid> {
+    let Snapshot { head, rest, .. } = &stored.snapshot;
+    let as_kept = stored.events.is_empty() && history.is_none() && !head.starts_with(b"{");
+    if as_kept {
+        out.push(b'{');
+        out.extend_from_slice(head);
+        if artifacts {
+            let memory = rest.iter().position(|byte| *byte == b'\n');
+            out.extend_from_slice(&rest.slice(..memory.unwrap_or(rest.len())));
+        }
+        out.push(b'}');
+        return Ok(());
+    }
+    let mut task = Record::restore(stored)?.task;
+    if !artifacts {
+        task.artifacts.clear();
+    }
+    write_json(out, &task.with_history_limit(history));
+    Ok(())
+}
+
 /// A kept task as JSON, and what the executor remembers. Before lists were served the head held all of it.
 fn kept_text(snapshot: &Snapshot) -> Result<(Cow<'_, str>, Option<&str>), Invalid> {
     let head = utf8(&snapshot.head)?;
