@@ -1,15 +1,17 @@
 //! What a request passes, in order. This page is the only place where the order stands.
 //!
-//! Children, in that order: `limits` (bounds), `auth` (who calls), `rpc` (an operation of an agent of ours) with `sse` (its
-//! stream), `peer` (an agent of a peer), `card`, `operator` (health, metrics, the bus from outside).
+//! Children, in that order: `limits` (bounds), `auth` (who calls), `binding` (how A2A is spoken: `rpc` and `rest`),
+//! `operation` (what an agent of ours is asked for) with `sse` (its stream), `peer` (an agent of a peer), `card`, `operator`
+//! (health, metrics, the bus from outside).
 
+use std::future::Future;
 use std::sync::Arc;
 
 use actix::Recipient;
 use actix_web::{HttpRequest, HttpResponse, Resource, Route, web};
 use archipel_kit::settings::Secret;
 use archipel_kit::telemetry::Telemetry;
-use archipel_protocol::jsonrpc::{Id, Request};
+use archipel_protocol::jsonrpc::Id;
 use archipel_protocol::names::Dialect;
 use ipnet::IpNet;
 use tokio_util::sync::CancellationToken;
@@ -20,18 +22,24 @@ use crate::config::LimitSettings;
 use crate::error::Failure;
 use crate::federation::VerifyPeer;
 use crate::federation::outbound::Outbound;
-use crate::metrics::EdgeMetrics;
+use crate::metrics::{Answered, EdgeMetrics, RpcMethod};
 use crate::registry::{HostedAgent, ReadCard, SharedAgents};
 use crate::supervise::Health;
 use crate::tasks::Tasks;
 
 pub mod auth;
+mod binding;
 mod card;
 mod limits;
+mod operation;
 mod operator;
 mod peer;
+mod rest;
 mod rpc;
 mod sse;
+
+use binding::Binding;
+use operation::Asking;
 
 /// Where a card is, below its agent (RFC 8615).
 const CARD: &str = "/.well-known/agent-card.json";
@@ -93,12 +101,14 @@ enum Target {
     Default,
 }
 
-/// A call to an agent of this node: every gate, in order, and why it stands where it stands.
+/// A call to an agent of this node: every gate, in order, and why it stands where it stands. All of them stand before every
+/// binding.
 async fn call_agent(
     request: &HttpRequest,
     payload: web::Payload,
     edge: &Edge,
     target: &Target,
+    binding: &Binding,
 ) -> Result<HttpResponse, Failure> {
     // A node that is closed answers nobody, so nobody costs it anything.
     auth::check_open(edge)?;
@@ -112,12 +122,19 @@ async fn call_agent(
     let agent = find_agent(request, edge, target, &caller)?;
     // The body, bounded in size and time.
     let body = limits::read_body(request, payload, &edge.limits).await?;
-    // JSON-RPC envelope: bounded depth, strict members; parameters stay raw.
-    let call = Request::decode(&body)?;
-    // The version decides what method and parameters mean, so it is checked before them.
-    rpc::check_version(request, &call)?;
+    // The envelope, and the version: it decides what method, path and parameters mean.
+    let call = binding.open(request, &body)?;
     // The operation. Whose task it is is decided by the task itself, for every operation alike.
-    rpc::run(request, edge, &caller, &agent, &call).await
+    let asking = Asking {
+        edge,
+        caller: &caller,
+        agent: &agent,
+        traceparent: auth::header(request, "traceparent"),
+        extensions: auth::header(request, "a2a-extensions"),
+        last_event: sse::last_event(request),
+    };
+    let outcome = operation::run(&asking, call.method(), call.operation()).await;
+    call.tell(edge, outcome)
 }
 
 /// A call to an agent of a peer: the same gates, then federation instead of an operation.
@@ -125,7 +142,8 @@ async fn call_peer(
     request: &HttpRequest,
     payload: web::Payload,
     edge: &Edge,
-    path: peer::PeerPath,
+    path: &peer::PeerPath,
+    binding: &Binding,
 ) -> Result<HttpResponse, Failure> {
     auth::check_open(edge)?;
     limits::check_head(request, &edge.limits)?;
@@ -134,10 +152,9 @@ async fn call_peer(
     // Peers do not reach other peers through us: whom they may call is between them.
     auth::require_operator(request, edge, &caller)?;
     let body = limits::read_body(request, payload, &edge.limits).await?;
-    // What is no JSON-RPC is refused here; a peer is not troubled with it.
-    let call = Request::decode(&body)?;
-    rpc::check_version(request, &call)?;
-    peer::forward(request, edge, &caller, &path, &body, &call).await
+    // What is no call is refused here; a peer is not troubled with it.
+    let call = binding.open(request, &body)?;
+    peer::forward(request, edge, &caller, path, &body, &call).await
 }
 
 fn find_agent(
@@ -198,6 +215,11 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(only(&["/livez"], web::get().to(operator::live)))
         .service(only(&["/readyz"], web::get().to(operator::ready)))
         .service(only(&["/metrics"], web::get().to(operator::metrics)))
+        // HTTP+JSON: whatever else is below an agent. Last, because the first path that fits is taken.
+        .route("/agents/{id}/{below:.*}", web::to(named_below))
+        .route("/api/a2a/rest/{below:.*}", web::to(default_below))
+        .route("/api/a2a/federated/rest/{below:.*}", web::to(default_below))
+        .route(&format!("{OF_PEER}/{{below:.*}}"), web::to(of_peer_below))
         .default_service(web::to(operator::nothing_here));
 }
 
@@ -216,7 +238,21 @@ async fn named(
     id: web::Path<String>,
 ) -> Result<HttpResponse, Failure> {
     let target = Target::Named(id.into_inner());
-    rpc::counted(&edge, call_agent(&request, payload, &edge, &target)).await
+    let binding = Binding::JsonRpc;
+    let call = call_agent(&request, payload, &edge, &target, &binding);
+    finished(&request, &edge, &binding, call).await
+}
+
+async fn named_below(
+    request: HttpRequest,
+    payload: web::Payload,
+    edge: web::Data<Edge>,
+    id: web::Path<(String, String)>,
+) -> Result<HttpResponse, Failure> {
+    let target = Target::Named(id.into_inner().0);
+    let binding = Binding::below(&request);
+    let call = call_agent(&request, payload, &edge, &target, &binding);
+    finished(&request, &edge, &binding, call).await
 }
 
 async fn default(
@@ -224,11 +260,19 @@ async fn default(
     payload: web::Payload,
     edge: web::Data<Edge>,
 ) -> Result<HttpResponse, Failure> {
-    rpc::counted(
-        &edge,
-        call_agent(&request, payload, &edge, &Target::Default),
-    )
-    .await
+    let binding = Binding::JsonRpc;
+    let call = call_agent(&request, payload, &edge, &Target::Default, &binding);
+    finished(&request, &edge, &binding, call).await
+}
+
+async fn default_below(
+    request: HttpRequest,
+    payload: web::Payload,
+    edge: web::Data<Edge>,
+) -> Result<HttpResponse, Failure> {
+    let binding = Binding::below(&request);
+    let call = call_agent(&request, payload, &edge, &Target::Default, &binding);
+    finished(&request, &edge, &binding, call).await
 }
 
 async fn of_peer(
@@ -238,5 +282,37 @@ async fn of_peer(
     path: web::Path<(String, String)>,
 ) -> Result<HttpResponse, Failure> {
     let (peer, agent) = path.into_inner();
-    call_peer(&request, payload, &edge, peer::PeerPath { peer, agent }).await
+    let path = peer::PeerPath { peer, agent };
+    let binding = Binding::JsonRpc;
+    let call = call_peer(&request, payload, &edge, &path, &binding);
+    finished(&request, &edge, &binding, call).await
+}
+
+async fn of_peer_below(
+    request: HttpRequest,
+    payload: web::Payload,
+    edge: web::Data<Edge>,
+    path: web::Path<(String, String, String)>,
+) -> Result<HttpResponse, Failure> {
+    let (peer, agent, _) = path.into_inner();
+    let path = peer::PeerPath { peer, agent };
+    let binding = Binding::below(&request);
+    let call = call_peer(&request, payload, &edge, &path, &binding);
+    finished(&request, &edge, &binding, call).await
+}
+
+/// Counts calls that ended without an operation done, and tells every failure in the form of the binding.
+async fn finished(
+    request: &HttpRequest,
+    edge: &Edge,
+    binding: &Binding,
+    call: impl Future<Output = Result<HttpResponse, Failure>>,
+) -> Result<HttpResponse, Failure> {
+    call.await.map_err(|failure| {
+        if failure.is_refusal() {
+            let labels = (RpcMethod::Other, Answered::Refused);
+            edge.metrics.calls.count(labels);
+        }
+        failure.told_as(binding.form(request))
+    })
 }

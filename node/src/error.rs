@@ -2,14 +2,15 @@
 //!
 //! Refusals before an operation (who are you, too large, not here) keep the shape of the contract: a real HTTP status and
 //! `{"error","message"}`. Whatever an operation refuses is a JSON-RPC error. What the two mean stands in one table,
-//! `archipel_protocol::error`.
+//! `archipel_protocol::error`. A caller of the HTTP+JSON binding gets both in the form of that binding.
 
 use std::fmt;
 
 use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
+use archipel_protocol::a2a::Version;
 use archipel_protocol::error::{ErrorCode, RpcError};
 use archipel_protocol::jsonrpc::{self, Id, Refused};
 use serde::Serialize;
@@ -18,18 +19,29 @@ use serde::Serialize;
 #[derive(Debug)]
 pub struct Failure {
     public: Public,
+    form: Form,
     cause: Option<String>,
+}
+
+/// In which form a failure is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// JSON-RPC of a version (A2A 1.0 §9.5), or what the contract has for gates.
+    JsonRpc(Version),
+    /// HTTP+JSON (A2A 1.0 §11.6): always a real status, gates too.
+    HttpJson,
 }
 
 #[derive(Debug)]
 enum Public {
     /// `{"error","message"}` with its status (contract/federation.md 2 and 5).
     Gate { gate: Gate, message: &'static str },
-    /// A JSON-RPC error; the status is 200 unless the call never reached an operation.
+    /// An error of the protocol.
     Rpc {
         id: Id,
         error: Box<RpcError>,
-        status: u16,
+        /// Whether an operation told it. Only then JSON-RPC has it under status 200.
+        by_operation: bool,
     },
 }
 
@@ -64,40 +76,60 @@ impl Gate {
             Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"),
         }
     }
+
+    fn told(self, message: &'static str) -> RestStatus {
+        RestStatus {
+            code: self.row().0.as_u16(),
+            status: match self {
+                Self::BadRequest | Self::UriTooLong => "INVALID_ARGUMENT",
+                Self::Unauthorized => "UNAUTHENTICATED",
+                Self::Forbidden => "PERMISSION_DENIED",
+                Self::NotFound => "NOT_FOUND",
+                Self::WrongMethod => "UNIMPLEMENTED",
+                Self::Unavailable => "UNAVAILABLE",
+            },
+            message,
+        }
+    }
 }
 
 impl Failure {
     /// A refusal of a gate.
     pub fn gate(gate: Gate, message: &'static str) -> Self {
-        Self {
-            public: Public::Gate { gate, message },
-            cause: None,
-        }
+        Self::of(Public::Gate { gate, message })
     }
 
     /// An error of an operation: HTTP 200, as JSON-RPC has it.
     pub fn rpc(id: Id, error: RpcError) -> Self {
+        Self::of(Public::Rpc {
+            id,
+            error: Box::new(error),
+            by_operation: true,
+        })
+    }
+
+    /// An error of the protocol with the HTTP status of its code, for calls that never reached an operation.
+    pub fn rpc_with_status(id: Id, error: RpcError) -> Self {
+        Self::of(Public::Rpc {
+            id,
+            error: Box::new(error),
+            by_operation: false,
+        })
+    }
+
+    fn of(public: Public) -> Self {
         Self {
-            public: Public::Rpc {
-                id,
-                error: Box::new(error),
-                status: 200,
-            },
+            public,
+            form: Form::JsonRpc(Version::V1),
             cause: None,
         }
     }
 
-    /// A JSON-RPC error with the HTTP status of its code, for calls that never reached an operation.
-    pub fn rpc_with_status(id: Id, error: RpcError) -> Self {
-        let status = error.code.http_status();
-        Self {
-            public: Public::Rpc {
-                id,
-                error: Box::new(error),
-                status,
-            },
-            cause: None,
-        }
+    /// The same failure in the form that the caller understands.
+    #[must_use]
+    pub fn told_as(mut self, form: Form) -> Self {
+        self.form = form;
+        self
     }
 
     /// The same failure with a cause for the log, which the caller never sees.
@@ -127,9 +159,11 @@ impl ResponseError for Failure {
     fn status_code(&self) -> StatusCode {
         match &self.public {
             Public::Gate { gate, .. } => gate.row().0,
-            Public::Rpc { status, .. } => {
-                StatusCode::from_u16(*status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
-            }
+            Public::Rpc {
+                by_operation: true, ..
+            } if self.form != Form::HttpJson => StatusCode::OK,
+            Public::Rpc { error, .. } => StatusCode::from_u16(error.code.http_status())
+                .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
         }
     }
 
@@ -145,26 +179,69 @@ impl ResponseError for Failure {
         if status == StatusCode::UNAUTHORIZED {
             response.insert_header((WWW_AUTHENTICATE, "Bearer"));
         }
-        response.insert_header((CONTENT_TYPE, "application/json"));
-        match &self.public {
-            Public::Gate { gate, message } => response.json(GateBody {
+        response.insert_header((CONTENT_TYPE, self.form.content_type()));
+        match (self.form, &self.public) {
+            (Form::JsonRpc(_), Public::Gate { gate, message }) => response.json(GateBody {
                 error: gate.row().1,
                 message,
             }),
-            Public::Rpc { id, error, .. } => response.body(jsonrpc::encode_error(id, error)),
+            (Form::JsonRpc(Version::V1), Public::Rpc { id, error, .. }) => {
+                response.body(jsonrpc::encode_error(id, error))
+            }
+            (Form::JsonRpc(Version::V03), Public::Rpc { id, error, .. }) => {
+                response.body(jsonrpc::encode_error(id, &error.in_v03()))
+            }
+            (Form::HttpJson, Public::Gate { gate, message }) => response.body(encode(&RestBody {
+                error: gate.told(message),
+            })),
+            (Form::HttpJson, Public::Rpc { error, .. }) => response.body(encode(&error.rest())),
         }
+    }
+}
+
+impl Form {
+    /// The media type of what is told (A2A 1.0 §9.1, §11.1).
+    pub fn content_type(self) -> HeaderValue {
+        HeaderValue::from_static(match self {
+            Self::JsonRpc(_) => "application/json",
+            Self::HttpJson => "application/a2a+json",
+        })
     }
 }
 
 impl Failure {
     /// Whether the call was refused before it reached an operation.
     pub fn is_refusal(&self) -> bool {
-        self.status_code() != StatusCode::OK
+        !matches!(
+            &self.public,
+            Public::Rpc {
+                by_operation: true,
+                ..
+            }
+        )
     }
 
     fn is_unavailable(&self) -> bool {
         matches!(&self.public, Public::Rpc { error, .. } if error.code == ErrorCode::Unavailable)
     }
+}
+
+/// A gate's refusal in HTTP+JSON (AIP-193).
+#[derive(Serialize)]
+struct RestBody {
+    error: RestStatus,
+}
+
+#[derive(Serialize)]
+struct RestStatus {
+    code: u16,
+    status: &'static str,
+    message: &'static str,
+}
+
+fn encode(body: &impl Serialize) -> Vec<u8> {
+    // Texts and numbers only, so writing it cannot fail.
+    serde_json::to_vec(body).unwrap_or_default()
 }
 
 #[derive(Serialize)]

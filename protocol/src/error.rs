@@ -95,7 +95,7 @@ error_table! {
     /// The body did not come in time.
     RequestTimeout = -32700, 408, "DEADLINE_EXCEEDED", OUR_DOMAIN, "REQUEST_TIMEOUT";
     /// The body is not declared as JSON.
-    UnsupportedMediaType = -32005, 415, "INVALID_ARGUMENT", OUR_DOMAIN, "UNSUPPORTED_MEDIA_TYPE";
+    UnsupportedMediaType = -32005, 415, "INVALID_ARGUMENT", A2A_DOMAIN, "CONTENT_TYPE_NOT_SUPPORTED";
 }
 
 /// An error as it is told: never a cause, never a secret.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use actix_web::http::header::CONTENT_TYPE;
+use actix_web::http::header::{CONTENT_TYPE, TRANSFER_ENCODING};
 use actix_web::{HttpRequest, web};
 use archipel_kit::http::{BodyError, declared_length, read_body as read_bounded};
 use archipel_protocol::error::{ErrorCode, RpcError};
@@ -19,6 +19,9 @@ pub(super) fn check_head(request: &HttpRequest, limits: &LimitSettings) -> Resul
     {
         return Err(too_large(limits));
     }
+    if !carries_body(request) {
+        return Ok(());
+    }
     let declared = request
         .headers()
         .get(CONTENT_TYPE)
@@ -29,9 +32,15 @@ pub(super) fn check_head(request: &HttpRequest, limits: &LimitSettings) -> Resul
     }
     let error = RpcError::new(
         ErrorCode::UnsupportedMediaType,
-        "the body must be declared as application/json",
+        "the body must be declared as application/json or application/a2a+json",
     );
     Err(Failure::rpc_with_status(Id::Null, error))
+}
+
+fn carries_body(request: &HttpRequest) -> bool {
+    let headers = request.headers();
+    headers.contains_key(TRANSFER_ENCODING)
+        || declared_length(headers).is_some_and(|length| length > 0)
 }
 
 /// Checks the length of the request target.

@@ -9,7 +9,7 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse};
 use archipel_kit::client::{Answer, ClientError, copy_end_to_end, copy_listed};
 use archipel_protocol::error::{ErrorCode, RpcError};
-use archipel_protocol::jsonrpc::{Id, Request};
+use archipel_protocol::jsonrpc::Id;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, RETRY_AFTER};
@@ -17,6 +17,7 @@ use http::uri::PathAndQuery;
 
 use crate::audit::{AuditAction, AuditOutcome};
 use crate::edge::auth::{Caller, record};
+use crate::edge::binding::Call;
 use crate::edge::{Edge, limits, rpc};
 use crate::error::{Failure, Gate};
 use crate::federation::outbound::{FORWARDED_HEADERS, OutboundError, PeerCall};
@@ -50,27 +51,28 @@ pub(super) async fn forward(
     caller: &Caller,
     path: &PeerPath,
     body: &Bytes,
-    call: &Request<'_>,
+    call: &Call<'_>,
 ) -> Result<HttpResponse, Failure> {
+    let id = &call.id();
     let mut headers = HeaderMap::new();
     copy_listed(request.headers(), &mut headers, &FORWARDED_HEADERS);
-    // The version may have come with the query, which is not passed on.
+    // The version may have come with the query, or not at all; the peer is told in any case.
     headers.insert(
         "a2a-version",
-        http::HeaderValue::from_static(archipel_protocol::a2a::VERSION),
+        http::HeaderValue::from_static(call.version().as_str()),
     );
     let answer = edge
         .outbound
         .call(PeerCall {
             peer: &path.peer,
-            method: http::Method::POST,
-            path_and_query: path.at_peer("", &call.id)?,
+            method: verb(request),
+            path_and_query: path.at_peer(&below(request, call), id)?,
             headers,
             body: body.clone(),
         })
         .await
-        .map_err(|error| peer_failure(error, &path.peer, &call.id))
-        .and_then(|answer| usable(answer, &path.peer, &call.id));
+        .map_err(|error| peer_failure(error, &path.peer, id))
+        .and_then(|answer| usable(answer, &path.peer, call));
     let outcome = if answer.is_ok() {
         AuditOutcome::Accepted
     } else {
@@ -85,7 +87,7 @@ pub(super) async fn forward(
             record.caller = Some(caller.principal.as_ref().into());
             record.peer = Some(path.peer.as_str().into());
             record.agent = Some(path.agent.as_str().into());
-            record.method = Some(call.method.as_ref().into());
+            record.method = Some(call.name().into());
         },
     );
     edge.metrics.peer_calls.count(if answer.is_ok() {
@@ -94,6 +96,24 @@ pub(super) async fn forward(
         Answered::Error
     });
     Ok(pass_back(answer?, edge))
+}
+
+/// What follows the agent's path at the peer: as it came, because the peer reads it as we do.
+fn below(request: &HttpRequest, call: &Call<'_>) -> String {
+    if call.is_json_rpc() {
+        return String::new();
+    }
+    // `/peers/{peer}/agents/{agent}/..`: what is behind the fifth slash.
+    let path = request.path().splitn(6, '/').nth(5).unwrap_or_default();
+    match request.query_string() {
+        "" => format!("/{path}"),
+        query => format!("/{path}?{query}"),
+    }
+}
+
+fn verb(request: &HttpRequest) -> http::Method {
+    // The router has let only methods through that both libraries know.
+    http::Method::from_bytes(request.method().as_str().as_bytes()).unwrap_or(http::Method::POST)
 }
 
 /// How a call to a peer that failed is told.
@@ -119,12 +139,15 @@ pub(super) fn peer_failure(error: OutboundError, peer: &str, id: &Id) -> Failure
 }
 
 /// Only what an agent may say goes on: its answer as JSON or as events, or that the request was not right.
-fn usable(answer: Answer, peer: &str, id: &Id) -> Result<Answer, Failure> {
+fn usable(answer: Answer, peer: &str, call: &Call<'_>) -> Result<Answer, Failure> {
+    let id = &call.id();
     let status = answer.status;
     let speaks = Speaks::of(&answer.headers);
     match status {
-        // Told before the body was read, so without the call's id.
-        http::StatusCode::NOT_FOUND => Err(rpc::agent_not_found(id)),
+        // Told before the body was read, so without the call's id. In HTTP+JSON it speaks of the task as well.
+        http::StatusCode::NOT_FOUND if speaks == Speaks::Otherwise || call.is_json_rpc() => {
+            Err(rpc::agent_not_found(id))
+        }
         // These are about this node, not about its caller.
         http::StatusCode::UNAUTHORIZED | http::StatusCode::FORBIDDEN => Err(bad(status, peer, id)),
         http::StatusCode::OK if speaks != Speaks::Otherwise => Ok(answer),

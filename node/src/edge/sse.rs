@@ -1,42 +1,60 @@
-//! A task's feed as an event stream (A2A 1.0 §9.4.2): one `data:` line for each event, a comment when there is nothing to
-//! say. A closed connection drops the feed, and with it the watcher; the task goes on.
+//! A task's feed as an event stream (A2A 1.0 §9.4.2, §11.7): one `data:` line for each event, with its number in the task's
+//! log as `id:`, and a comment when there is nothing to say. A closed connection drops the feed, and with it the watcher;
+//! the task goes on.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
-use actix_web::HttpResponse;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use actix_web::rt::time::{Instant, Interval, interval_at};
+use actix_web::{HttpRequest, HttpResponse};
 use archipel_kit::telemetry::metrics::Gauge;
-use archipel_protocol::a2a::VERSION;
-use archipel_protocol::jsonrpc::Id;
+use archipel_protocol::a2a::Version;
+use archipel_protocol::error::RpcError;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::{Stream, stream};
 use tokio_util::sync::CancellationToken;
 
 use crate::edge::Edge;
-use crate::edge::rpc::{A2A_VERSION, answer_head};
+use crate::edge::auth::header;
+use crate::edge::binding::A2A_VERSION;
+use crate::edge::operation::EndsAt;
 use crate::tasks::feed::{Feed, FeedEnd, LogEvent, Settled};
 
 const KEEP_ALIVE: &[u8] = b": still here\n\n";
 const TOO_SLOW: &[u8] = b": cut off, this watcher did not keep up; subscribe again to go on\n\n";
 const INTERRUPTED: &[u8] =
     b": cut off, the node cannot go on telling of this task now; subscribe again to go on\n\n";
+const UNTELLABLE: &[u8] =
+    b": cut off, an event of this task cannot be told in this version of A2A\n\n";
 const STOPPING: &[u8] = b": the node is stopping; subscribe again to go on\n\n";
 
-/// After which event a stream is over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum EndsAt {
-    /// The task has ended, or waits for the client (`SendStreamingMessage`).
-    Settled,
-    /// The task has ended (`SubscribeToTask`).
-    End,
+/// The last event that a returning watcher has seen. Numbers are all that we ever give out as ids; whoever brings something
+/// else is given the task as a whole, like one that is here for the first time.
+pub(super) fn last_event(request: &HttpRequest) -> Option<u64> {
+    header(request, "last-event-id")?.parse().ok()
 }
 
+/// How an event becomes a `data:` line.
+pub(super) struct Framing {
+    /// What stands before each event.
+    pub(super) before: Bytes,
+    /// What makes of it what the client reads; nothing where that is the event itself.
+    pub(super) convert: Option<Convert>,
+    /// What stands behind it.
+    pub(super) after: &'static [u8],
+    /// The version that all this is in.
+    pub(super) version: Version,
+}
+
+type Convert = fn(&[u8]) -> Result<Vec<u8>, RpcError>;
+
 /// Answers with the events of a feed.
-pub(super) fn stream(edge: &Edge, id: &Id, feed: Feed, ends_at: EndsAt) -> HttpResponse {
+pub(super) fn stream(edge: &Edge, framing: Framing, feed: Feed, ends_at: EndsAt) -> HttpResponse {
     let open = OpenStream::count(edge.metrics.streams.clone());
+    let version = HeaderValue::from_static(framing.version.as_str());
     let watching = Watching {
-        head: answer_head(id),
+        framing,
         feed,
         ends_at,
         keep_alive: pause(edge.limits.keep_alive),
@@ -51,12 +69,12 @@ pub(super) fn stream(edge: &Edge, id: &Id, feed: Feed, ends_at: EndsAt) -> HttpR
             HeaderName::from_static("x-accel-buffering"),
             HeaderValue::from_static("no"),
         ))
-        .insert_header((A2A_VERSION, HeaderValue::from_static(VERSION)))
+        .insert_header((A2A_VERSION, version))
         .streaming(events(watching))
 }
 
 struct Watching {
-    head: Bytes,
+    framing: Framing,
     feed: Feed,
     ends_at: EndsAt,
     keep_alive: Interval,
@@ -95,7 +113,8 @@ impl Watching {
 
     /// Writes the event, and every further one that is there already: one write for a burst.
     fn show(&mut self, event: LogEvent) -> Bytes {
-        let mut out = BytesMut::with_capacity(self.head.len() + event.body.len() + 16);
+        let around = self.framing.before.len() + self.framing.after.len();
+        let mut out = BytesMut::with_capacity(around + event.body.len() + 32);
         self.write(&event, &mut out);
         while !self.over && out.len() < 64 * 1024 {
             let Some(event) = self.feed.ready() else {
@@ -108,13 +127,21 @@ impl Watching {
     }
 
     fn write(&mut self, event: &LogEvent, out: &mut BytesMut) {
-        out.put_slice(b"data: ");
-        out.put_slice(&self.head);
-        out.put_slice(&event.body);
-        out.put_slice(b"}\n\n");
+        let converted = self.framing.convert.map(|convert| convert(&event.body));
+        let Ok(converted) = converted.transpose() else {
+            self.over = true;
+            return out.put_slice(UNTELLABLE);
+        };
+        // Writing to memory cannot fail.
+        let _written = write!(out, "id: {}\ndata: ", event.seq);
+        out.put_slice(&self.framing.before);
+        out.put_slice(converted.as_deref().unwrap_or(&event.body));
+        out.put_slice(self.framing.after);
+        out.put_slice(b"\n\n");
         self.over = match self.ends_at {
             EndsAt::Settled => event.settled != Settled::No,
             EndsAt::End => event.settled == Settled::Ended,
+            EndsAt::SettledLater => event.settled != Settled::No && !is_task(event),
         };
     }
 
@@ -122,6 +149,11 @@ impl Watching {
         self.over = true;
         Bytes::from_static(comment)
     }
+}
+
+/// Whether an item is the task as it was when the watcher came.
+fn is_task(event: &LogEvent) -> bool {
+    event.body.starts_with(b"{\"task\"")
 }
 
 fn pause(length: Duration) -> Interval {

@@ -109,10 +109,26 @@ impl Client {
         Answer::read(response).await
     }
 
+    /// Asks over HTTP+JSON; nothing is sent as the body without one.
+    pub async fn rest(&self, verb: Method, path: &str, body: Option<&Value>) -> Answer {
+        let body = body.map(Value::to_string).unwrap_or_default();
+        Answer::read(self.send(verb, path, body.into()).await).await
+    }
+
+    /// As [`Self::rest`], for what answers with a stream.
+    pub async fn rest_stream(&self, verb: Method, path: &str, body: Option<&Value>) -> EventStream {
+        let body = body.map(Value::to_string).unwrap_or_default();
+        let response = self.send(verb, path, body.into()).await;
+        Self::as_stream(response).await.bare()
+    }
+
     /// Calls a method that answers with a stream, under the id 1.
     pub async fn stream(&self, path: &str, method: &str, params: Value) -> EventStream {
         let body = request(method, params).to_string();
-        let response = self.send(Method::POST, path, body.into()).await;
+        Self::as_stream(self.send(Method::POST, path, body.into()).await).await
+    }
+
+    async fn as_stream(response: Response<Incoming>) -> EventStream {
         let kind = response.headers().get(CONTENT_TYPE).cloned();
         if kind
             .as_ref()

@@ -15,15 +15,19 @@ use super::wait::within;
 pub struct EventStream {
     /// The head of the answer.
     pub headers: HeaderMap,
+    /// The id of the last event that was taken: its number in the task's log.
+    pub last_id: Option<u64>,
     body: Incoming,
     unread: Vec<u8>,
-    items: VecDeque<StreamItem>,
+    items: VecDeque<(Option<u64>, StreamItem)>,
+    /// Whether an event is the result itself and no JSON-RPC answer.
+    bare: bool,
 }
 
 /// What arrives.
 #[derive(Debug, Clone, PartialEq)]
 pub enum StreamItem {
-    /// A whole JSON-RPC answer.
+    /// A whole JSON-RPC answer, or the result itself in HTTP+JSON.
     Event(Value),
     /// What keeps the connection alive, or tells why it ends.
     Comment(String),
@@ -35,10 +39,18 @@ impl EventStream {
         let (head, body) = response.into_parts();
         Self {
             headers: head.headers,
+            last_id: None,
             body,
             unread: Vec::new(),
             items: VecDeque::new(),
+            bare: false,
         }
+    }
+
+    /// The same stream, read as one of HTTP+JSON.
+    pub(super) fn bare(mut self) -> Self {
+        self.bare = true;
+        self
     }
 
     /// The next item; `None` at the end, and when the connection breaks.
@@ -49,7 +61,9 @@ impl EventStream {
             self.unread.extend_from_slice(&data);
             self.take_apart();
         }
-        self.items.pop_front()
+        let (id, item) = self.items.pop_front()?;
+        self.last_id = id.or(self.last_id);
+        Some(item)
     }
 
     /// The result of the next event; comments are passed over.
@@ -62,6 +76,7 @@ impl EventStream {
         loop {
             match self.next().await? {
                 StreamItem::Comment(_) => {}
+                StreamItem::Event(event) if self.bare => return Some(event),
                 StreamItem::Event(mut answer) => {
                     assert_eq!(answer["id"], 1, "{answer}");
                     assert!(answer.get("error").is_none(), "{answer}");
@@ -91,20 +106,23 @@ impl EventStream {
         last
     }
 
-    /// One event is one `data:` line (A2A 1.0 §9.4.2), so a block is one line and an empty one.
+    /// One event is one `data:` line (A2A 1.0 §9.4.2) with its id before it; a comment stands alone.
     fn take_apart(&mut self) {
         while let Some(end) = self.unread.windows(2).position(|pair| pair == b"\n\n") {
             let block: Vec<u8> = self.unread.drain(..end + 2).collect();
-            let line = std::str::from_utf8(&block)
-                .expect("a stream is UTF-8")
-                .trim_end();
+            let block = std::str::from_utf8(&block).expect("a stream is UTF-8");
+            let (id, line) = match block.trim_end().split_once('\n') {
+                Some((id, line)) => (id.strip_prefix("id: "), line),
+                None => (None, block.trim_end()),
+            };
             assert!(!line.contains('\n'), "an event has one line: {line}");
             let item = match (line.strip_prefix("data: "), line.strip_prefix(": ")) {
                 (Some(data), _) => StreamItem::Event(serde_json::from_str(data).unwrap()),
                 (_, Some(comment)) => StreamItem::Comment(comment.to_owned()),
                 _ => panic!("neither an event nor a comment: {line}"),
             };
-            self.items.push_back(item);
+            let id = id.map(|id| id.parse().expect("an id is a number"));
+            self.items.push_back((id, item));
         }
     }
 }

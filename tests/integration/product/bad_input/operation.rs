@@ -52,14 +52,10 @@ async fn a_version_is_asked_for_and_spoken() {
         "GetTask",
         "CancelTask",
         "SubscribeToTask",
+        "message/stream",
         "Nothing",
     ] {
-        assert_eq!(
-            client.refused(ECHO, method, say("hello")).await,
-            expected(),
-            "{method}"
-        );
-        for version in ["0.3", "1.1", "2.0", "99.0", "1", "v1.0", "1.0.x"] {
+        for version in ["1.1", "2.0", "99.0", "1", "v1.0", "1.0.x"] {
             let asking = client.with("a2a-version", version);
             assert_eq!(
                 asking.refused(ECHO, method, say("hello")).await,
@@ -68,27 +64,34 @@ async fn a_version_is_asked_for_and_spoken() {
             );
         }
     }
-    assert_eq!(
-        client
-            .refused(
-                &format!("{ECHO}?A2A-Version=0.3"),
-                "SendMessage",
-                say("hello")
-            )
-            .await,
-        expected()
-    );
-    client
-        .call(
-            &format!("{ECHO}?A2A-Version=1.0"),
-            "SendMessage",
-            say("hello"),
-        )
+    let query = |version| format!("{ECHO}?A2A-Version={version}");
+    for (asking, path) in [
+        (client.clone(), query("1.0")),
+        (client.with("a2a-version", "1.0.1"), ECHO.to_owned()),
+    ] {
+        asking.call(&path, "SendMessage", say("hello")).await;
+    }
+    let refusal = client
+        .refused(&query("99.0"), "SendMessage", say("hello"))
         .await;
-    client
-        .with("a2a-version", "1.0.1")
-        .call(ECHO, "SendMessage", say("hello"))
-        .await;
+    assert_eq!(refusal, expected());
+}
+
+#[tokio::test]
+async fn without_a_version_it_is_0_3() {
+    let node = TestNode::start(|_| {});
+    let unnamed = node.client().without("a2a-version");
+    for asking in [
+        unnamed.clone(),
+        unnamed.with("a2a-version", ""),
+        unnamed.with("a2a-version", "0.3"),
+        unnamed.with("a2a-version", "0.3.0"),
+    ] {
+        let answer = asking.post_rpc(ECHO, "SendMessage", say("hello")).await;
+        let error = &answer.json()["error"];
+        assert_eq!(error["code"], -32601, "{answer}");
+        assert_eq!(error["data"]["reason"], "METHOD_NOT_FOUND", "{answer}");
+    }
 }
 
 /// Parameters of `SendMessage` with one member changed, and the path that the refusal names.

@@ -1,0 +1,254 @@
+//! The operations of A2A (1.0 §3.1), the only `match` on them: a typed operation in, a typed outcome out.
+//!
+//! Nothing here knows a binding or a version of the protocol; what an outcome holds is JSON of A2A 1.0. Whose task it is
+//! is decided by the task itself, for every operation alike.
+
+use std::sync::Arc;
+
+use archipel_protocol::a2a::{
+    CancelTaskParams, GetTaskParams, SendMessageParams, SubscribeParams, Version,
+};
+use archipel_protocol::error::{ErrorCode, RpcError};
+use archipel_protocol::method::Method;
+use archipel_protocol::object::Invalid;
+use bytes::Bytes;
+use serde_json::value::RawValue;
+
+use crate::edge::Edge;
+use crate::edge::auth::Caller;
+use crate::metrics::{Answered, RpcMethod};
+use crate::registry::HostedAgent;
+use crate::tasks::answered;
+use crate::tasks::command::{Reply, TaskCaller, TaskError, TurnAnswer, TurnCommand, TurnSetup};
+use crate::tasks::feed::Feed;
+
+/// What is asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Operation {
+    Send(Box<SendMessageParams>),
+    SendStreaming(Box<SendMessageParams>),
+    Get(GetTaskParams),
+    Cancel(CancelTaskParams),
+    Subscribe(SubscribeParams),
+    /// One that no agent of this node offers.
+    NotOffered(Method),
+}
+
+/// What came of it. The JSON is of A2A 1.0.
+pub(super) enum Outcome {
+    /// The task that a message belongs to.
+    Sent(Bytes),
+    /// The task that was asked for.
+    Task(Bytes),
+    /// A task's events, until the given one.
+    Events(Feed, EndsAt),
+}
+
+/// After which event a stream is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum EndsAt {
+    /// The task has ended, or waits for the client (`SendStreamingMessage`).
+    Settled,
+    /// The task has ended (`SubscribeToTask`).
+    End,
+    /// The task has ended, or has come to wait for the client while it was watched.
+    SettledLater,
+}
+
+impl Operation {
+    /// Reads the parameters of an operation in the shape of `version`.
+    pub(super) fn read(
+        version: Version,
+        method: Method,
+        params: Option<&RawValue>,
+    ) -> Result<Self, RpcError> {
+        let read = Params { version, params };
+        Ok(match method {
+            Method::SendMessage => Self::Send(read.with(SendMessageParams::parse)?.into()),
+            Method::SendStreamingMessage => {
+                Self::SendStreaming(read.with(SendMessageParams::parse)?.into())
+            }
+            Method::GetTask => Self::Get(read.with(GetTaskParams::parse)?),
+            Method::CancelTask => Self::Cancel(read.with(CancelTaskParams::parse)?),
+            Method::SubscribeToTask => Self::Subscribe(read.with(SubscribeParams::parse)?),
+            other => Self::NotOffered(other),
+        })
+    }
+}
+
+struct Params<'a> {
+    version: Version,
+    params: Option<&'a RawValue>,
+}
+
+impl<'a> Params<'a> {
+    fn with<T>(
+        &self,
+        read: impl FnOnce(Version, &'a RawValue) -> Result<T, Invalid>,
+    ) -> Result<T, RpcError> {
+        let params = self
+            .params
+            .ok_or_else(|| RpcError::new(ErrorCode::InvalidParams, "params are required"))?;
+        read(self.version, params).map_err(RpcError::from)
+    }
+}
+
+/// Who asks whom, with what beside the parameters.
+pub(super) struct Asking<'a> {
+    pub(super) edge: &'a Edge,
+    pub(super) caller: &'a Caller,
+    pub(super) agent: &'a Arc<HostedAgent>,
+    /// W3C trace context.
+    pub(super) traceparent: Option<&'a str>,
+    /// `A2A-Extensions`: URIs of the extensions that the client wants to use.
+    pub(super) extensions: Option<&'a str>,
+    /// `Last-Event-ID`: the last event of the task that a returning watcher has seen.
+    pub(super) last_event: Option<u64>,
+}
+
+/// Runs an operation if it could be read, and counts how it went.
+pub(super) async fn run(
+    asking: &Asking<'_>,
+    method: Option<Method>,
+    operation: Result<Operation, RpcError>,
+) -> Result<Outcome, RpcError> {
+    let method = method.map_or(RpcMethod::Other, RpcMethod::from);
+    let outcome = match operation {
+        Ok(operation) => asking.run(operation).await,
+        Err(error) => Err(error),
+    };
+    let counted = match &outcome {
+        Ok(_) => Some(Answered::Result),
+        // Nothing was done; it is counted with the refusals.
+        Err(error) if error.code == ErrorCode::Unavailable => None,
+        Err(_) => Some(Answered::Error),
+    };
+    if let Some(counted) = counted {
+        asking.edge.metrics.calls.count((method, counted));
+    }
+    outcome
+}
+
+impl Asking<'_> {
+    async fn run(&self, operation: Operation) -> Result<Outcome, RpcError> {
+        match operation {
+            Operation::Send(params) => self.send(*params).await,
+            Operation::SendStreaming(params) => self.send_streaming(*params).await,
+            Operation::Get(params) => self.get(params).await,
+            Operation::Cancel(params) => self.cancel(params).await,
+            Operation::Subscribe(params) => self.subscribe(params).await,
+            Operation::NotOffered(method) => Err(not_offered(method)),
+        }
+    }
+
+    async fn send(&self, params: SendMessageParams) -> Result<Outcome, RpcError> {
+        let (reply, answer) = Reply::pair();
+        let history = params.history_length;
+        let waits_for = if params.return_immediately {
+            TurnAnswer::Opened { history, reply }
+        } else {
+            TurnAnswer::Settled { history, reply }
+        };
+        let task_id = self.say(params, waits_for)?;
+        let task = answered(answer).await;
+        Ok(Outcome::Sent(told(task, task_id.as_deref())?))
+    }
+
+    async fn send_streaming(&self, params: SendMessageParams) -> Result<Outcome, RpcError> {
+        let (reply, answer) = Reply::pair();
+        let task_id = self.say(params, TurnAnswer::Stream { reply })?;
+        // The task is kept before any header is sent: what fails until then is a plain JSON answer (§9.4).
+        let feed = answered(answer).await;
+        let feed = told(feed, task_id.as_deref())?;
+        Ok(Outcome::Events(feed, EndsAt::Settled))
+    }
+
+    /// Hands a message to its task, or to a new one; the id of the task that the message names.
+    fn say(
+        &self,
+        params: SendMessageParams,
+        answer: TurnAnswer,
+    ) -> Result<Option<String>, RpcError> {
+        if params.push_notification_config.is_some() {
+            return Err(no_webhooks());
+        }
+        let task_id = params.message.task_id.clone();
+        let whose = self.whose(params.tenant.as_deref());
+        let command = TurnCommand {
+            message: params.message,
+            turn: TurnSetup {
+                executor: Arc::clone(&self.agent.executor),
+                metadata: params.metadata,
+                accepted_output_modes: params.accepted_output_modes,
+                extensions: self.extensions.map(str::to_owned),
+                traceparent: self.traceparent.map(str::to_owned),
+            },
+            webhook: None,
+            answer,
+        };
+        let tasks = &self.edge.tasks;
+        match &task_id {
+            None => tasks.open(whose, command),
+            Some(id) => tasks.continue_task(id, whose, command),
+        }
+        Ok(task_id)
+    }
+
+    async fn get(&self, params: GetTaskParams) -> Result<Outcome, RpcError> {
+        let whose = self.whose(params.tenant.as_deref());
+        let tasks = &self.edge.tasks;
+        let task = tasks.read(&params.id, whose, params.history_length).await;
+        Ok(Outcome::Task(told(task, Some(&params.id))?))
+    }
+
+    async fn cancel(&self, params: CancelTaskParams) -> Result<Outcome, RpcError> {
+        let whose = self.whose(params.tenant.as_deref());
+        let task = self.edge.tasks.cancel(&params.id, whose).await;
+        Ok(Outcome::Task(told(task, Some(&params.id))?))
+    }
+
+    async fn subscribe(&self, params: SubscribeParams) -> Result<Outcome, RpcError> {
+        let whose = self.whose(params.tenant.as_deref());
+        let tasks = &self.edge.tasks;
+        let feed = tasks.watch(&params.id, whose, self.last_event).await;
+        let feed = told(feed, Some(&params.id))?;
+        Ok(Outcome::Events(feed, EndsAt::End))
+    }
+
+    /// A caller has tasks of its own for each tenant that it names, and some for none.
+    fn whose(&self, tenant: Option<&str>) -> TaskCaller {
+        let principal = &self.caller.principal;
+        TaskCaller {
+            owner: match tenant {
+                None => Arc::clone(principal),
+                // No principal has a space in its name, so what is before the first one is always the principal.
+                Some(tenant) => format!("{principal} {tenant}").into(),
+            },
+            agent: Arc::clone(&self.agent.id),
+        }
+    }
+}
+
+fn told<T>(answer: Result<T, TaskError>, task_id: Option<&str>) -> Result<T, RpcError> {
+    answer.map_err(|error| error.told(task_id))
+}
+
+fn not_offered(method: Method) -> RpcError {
+    match method {
+        Method::CreateTaskPushNotificationConfig
+        | Method::GetTaskPushNotificationConfig
+        | Method::ListTaskPushNotificationConfigs
+        | Method::DeleteTaskPushNotificationConfig => no_webhooks(),
+        _ => RpcError::new(
+            ErrorCode::UnsupportedOperation,
+            "this agent does not offer the operation",
+        ),
+    }
+}
+
+fn no_webhooks() -> RpcError {
+    RpcError::new(
+        ErrorCode::PushNotificationNotSupported,
+        "this agent calls no webhooks",
+    )
+}
