@@ -54,6 +54,9 @@ pub enum StartError {
     /// The data directory.
     #[error(transparent)]
     Open(#[from] crate::store::embedded::OpenError),
+    /// The certificates for Redis.
+    #[error(transparent)]
+    Redis(#[from] crate::store::redis::LinkError),
     /// The store opened but does not work.
     #[error("the store cannot be used")]
     Store(#[from] StoreError),
@@ -115,7 +118,7 @@ impl App {
             .local_addr()
             .map_err(|error| StartError::Listen(settings.listen, error))?;
         let origin = own_origin(&settings, address)?;
-        let stores = Stores::open(&settings)?;
+        let stores = Stores::open(&settings, Arc::clone(&clock))?;
         recover(stores.tasks.as_ref(), clock.as_ref()).await?;
         let parts = Arc::new(Parts::start(settings, telemetry, clock, stores, &origin)?);
         parts.start_retention();

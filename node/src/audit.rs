@@ -37,6 +37,8 @@ const BATCH: usize = 512;
 /// Refusals that are recorded: so many at once, then ten a second. Strangers can cause any number of them; the rest is
 /// counted, and `audit.dropped` says how many, so that nobody can fill the disk or hide an accepted call in a flood.
 const REFUSALS: Rule = Rule::per_minute(600, 300);
+/// How often in a row another replica may be faster at adding to the chain that all of them share.
+const RACES: usize = 32;
 /// How long a failing store is left alone.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -297,20 +299,38 @@ async fn append(
     head: Option<Head>,
     batch: Vec<Pending>,
 ) -> (Vec<Pending>, Result<Head, StoreError>) {
-    let outcome = async {
-        let mut head = match head {
-            Some(head) => head,
-            None => Head::of(store.last().await?.as_ref()),
-        };
+    let outcome = link_and_store(store.as_ref(), head, &batch).await;
+    (batch, outcome)
+}
+
+async fn link_and_store(
+    store: &dyn AuditStore,
+    head: Option<Head>,
+    batch: &[Pending],
+) -> Result<Head, StoreError> {
+    let mut begun_at = match head {
+        Some(head) => head,
+        None => Head::of(store.last().await?.as_ref()),
+    };
+    for _ in 0..RACES {
+        let mut head = begun_at;
         let rows = batch
             .iter()
             .map(|pending| head.link(pending.at_ms, &pending.record))
             .collect();
-        store.append(rows).await?;
-        Ok(head)
-    };
-    let outcome = outcome.await;
-    (batch, outcome)
+        let refused = match store.append(rows).await {
+            Ok(()) => return Ok(head),
+            Err(refused @ StoreError::Corrupt(_)) => refused,
+            Err(error) => return Err(error),
+        };
+        // Another replica of this node may have been faster: then the chain goes on from its record.
+        let now = Head::of(store.last().await?.as_ref());
+        if now == begun_at {
+            return Err(refused);
+        }
+        begun_at = now;
+    }
+    Err(StoreError::Unavailable)
 }
 
 fn answer(

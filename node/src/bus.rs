@@ -293,6 +293,8 @@ async fn claim_once(claims: &Recipient<ClaimId>, claim: ClaimId) -> Result<(), B
     match claims.send(claim).timeout(CLAIM_LIMIT).await {
         Ok(Ok(Claim::First)) => Ok(()),
         Ok(Ok(Claim::Repeated)) => Err(BusRefusal::Repeated),
+        // A new one of the same contents would be taken.
+        Ok(Ok(Claim::BeforeEpoch)) => Err(BusRefusal::Stale),
         Ok(Err(_)) | Err(_) => Err(BusRefusal::Undecided),
     }
 }

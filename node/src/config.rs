@@ -18,6 +18,9 @@ use crate::egress::EgressSettings;
 use crate::federation::settings::{FederationSettings, PeerSettings};
 
 mod check;
+mod redis;
+
+pub use redis::RedisSettings;
 
 settings! {
     /// An Archipel node. Every key may be left out, but without `internal_token` and without peers nobody gets in.
@@ -36,6 +39,8 @@ settings! {
         /// How large the file in the data directory may grow; beyond it the node answers 503 to what it would have to
         /// keep. Unset: as large as the disk.
         pub max_store_size: Option<ByteSize>, in "1MiB"..="64TiB", example "50GiB";
+        /// Redis, so that several replicas are one node. Unset: the node is one process, which keeps things itself.
+        pub redis: RedisSettings;
         /// Worker threads; 0 takes one for each processor.
         pub workers: usize = 0, in 0..=256, env ["ARCHIPEL_WORKERS"];
         /// Which spelling of header names, issuers and channels this node emits. Both are understood.

@@ -81,6 +81,9 @@ pub enum FederationRefusal {
     /// The token was used before.
     #[error("the federation token was already used")]
     Replayed,
+    /// It was minted before our memory of used tokens began: a new one will be taken.
+    #[error("the federation token is older than the memory of used ones")]
+    BeforeEpoch,
     /// Whether it was used before cannot be told now.
     #[error("whether the federation token was used before cannot be told")]
     Undecided,
@@ -106,7 +109,7 @@ impl FederationRefusal {
     pub fn kind(self) -> RefusalKind {
         match self {
             Self::Disabled | Self::NotConfigured => RefusalKind::Failed,
-            Self::NotValidNow(_) => RefusalKind::NotValidNow,
+            Self::NotValidNow(_) | Self::BeforeEpoch => RefusalKind::NotValidNow,
             Self::Invalid(_) => RefusalKind::Invalid,
             Self::Replayed => RefusalKind::AlreadyUsed,
             Self::Undecided => RefusalKind::TryLater,
@@ -120,6 +123,7 @@ impl FederationRefusal {
             Self::NotConfigured => "not_configured",
             Self::NotValidNow(error) | Self::Invalid(error) => error.token(),
             Self::Replayed => "replayed",
+            Self::BeforeEpoch => "before_epoch",
             Self::Undecided => "undecided",
         }
     }
@@ -215,6 +219,7 @@ async fn claim_once(
     match claims.send(claim).timeout(CLAIM_LIMIT).await {
         Ok(Ok(Claim::First)) => Ok(genuine.identity),
         Ok(Ok(Claim::Repeated)) => Err(FederationRefusal::Replayed),
+        Ok(Ok(Claim::BeforeEpoch)) => Err(FederationRefusal::BeforeEpoch),
         // The reason was logged where the claim failed; here it only matters that nobody said yes.
         Ok(Err(_)) | Err(_) => Err(FederationRefusal::Undecided),
     }

@@ -16,6 +16,7 @@ pub mod federation;
 pub mod metrics;
 pub mod registry;
 pub mod replay;
+pub mod replicas;
 pub mod store;
 pub mod supervise;
 pub mod tasks;

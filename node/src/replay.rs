@@ -13,7 +13,7 @@ use archipel_kit::clock::Clock;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::store::{Claim, ClaimStore};
+use crate::store::{Claim, ClaimRequest, ClaimStore};
 
 /// Claims that may wait for one guard.
 const MAILBOX: usize = 1024;
@@ -26,6 +26,8 @@ pub struct ClaimId {
     /// Who gave out the id; ids of two issuers never meet.
     pub issuer: String,
     pub id: String,
+    /// When it was given out. A store that lost claims takes nothing that is older than the loss.
+    pub given_at_ms: u64,
     /// Until when the id must be remembered: as long as whatever carries it would still be taken.
     pub expires_at_ms: u64,
 }
@@ -55,6 +57,8 @@ pub struct Snapshot;
 pub struct ReplaySnapshot {
     pub first: u64,
     pub repeated: u64,
+    /// Given out before the claim store began.
+    pub before_epoch: u64,
     pub undecided: u64,
 }
 
@@ -117,7 +121,13 @@ async fn decide(
         // The store may have forgotten it by now, so nobody can say that it is new.
         return Ok(Claim::Repeated);
     }
-    claims.claim(&key(message), message.expires_at_ms, now_ms).await.map_err(|error| {
+    let claim = ClaimRequest {
+        key: &key(message),
+        given_at_ms: message.given_at_ms,
+        expires_at_ms: message.expires_at_ms,
+        now_ms,
+    };
+    claims.claim(claim).await.map_err(|error| {
         tracing::error!(error = %error, claim.scope = message.scope.as_str(), "id could not be claimed");
         ReplayError::Undecided
     })
@@ -141,6 +151,7 @@ fn counted(mut counts: ReplaySnapshot, answer: Result<Claim, ReplayError>) -> Re
     let counter = match answer {
         Ok(Claim::First) => &mut counts.first,
         Ok(Claim::Repeated) => &mut counts.repeated,
+        Ok(Claim::BeforeEpoch) => &mut counts.before_epoch,
         Err(ReplayError::Undecided) => &mut counts.undecided,
     };
     *counter += 1;
@@ -175,7 +186,7 @@ mod tests {
 
     #[async_trait]
     impl ClaimStore for Broken {
-        async fn claim(&self, _: &str, _: u64, _: u64) -> Result<Claim, StoreError> {
+        async fn claim(&self, _: ClaimRequest<'_>) -> Result<Claim, StoreError> {
             Err(StoreError::Unavailable)
         }
     }
@@ -185,6 +196,7 @@ mod tests {
             scope: ClaimScope::FederationToken,
             issuer: issuer.to_owned(),
             id: id.to_owned(),
+            given_at_ms: 900,
             expires_at_ms: 2000,
         }
     }

@@ -1,7 +1,7 @@
 //! What a node keeps: the ports to tasks, webhooks, claims and the audit chain, and the rows that pass through them.
 //!
 //! A row's body is bytes: the store knows nothing of A2A. Read [`memory`] first (the ports in their plainest form), then
-//! [`embedded`] (one file, one writer, group commit). `contract_tests` is the list of cases every adapter must pass.
+//! [`embedded`] (one file, one writer, group commit) and [`redis`] (several replicas as one node). `contract_tests` is the list of cases every adapter must pass.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 pub mod embedded;
 pub mod memory;
+pub mod redis;
 
 #[cfg(test)]
 mod contract_tests;
@@ -88,9 +89,9 @@ pub trait WebhookStore: Send + Sync + fmt::Debug {
 /// Ids that may be taken once.
 #[async_trait]
 pub trait ClaimStore: Send + Sync + fmt::Debug {
-    /// Takes `key` until `expires_at_ms`: of any number of concurrent callers exactly one is told [`Claim::First`].
-    /// A claim whose time is over (`expires_at_ms <= now_ms`) counts as never made and is forgotten in small bites.
-    async fn claim(&self, key: &str, expires_at_ms: u64, now_ms: u64) -> Result<Claim, StoreError>;
+    /// Takes an id: of any number of concurrent callers exactly one is told [`Claim::First`]. A claim whose time is over
+    /// (`expires_at_ms <= now_ms`) counts as never made and is forgotten in small bites.
+    async fn claim(&self, claim: ClaimRequest<'_>) -> Result<Claim, StoreError>;
 }
 
 /// The audit chain; rows are only ever added.
@@ -122,6 +123,38 @@ pub struct TaskChange {
     pub events: Vec<EventRow>,
     /// A webhook that came with a message. If the task has [`MAX_WEBHOOKS`] others, its oldest one makes way.
     pub webhook: Option<Box<Webhook>>,
+    /// The hold under which the change is made, where several replicas are one node; other stores do not look at it.
+    pub hold: Option<Box<Hold>>,
+}
+
+/// Under which right a replica changes a task. A change is kept only if its fence is the task's, or follows it while nobody
+/// holds the task; so no replica overwrites what another did, whatever it believes. A change whose answer was lost may be
+/// tried again under the same hold: what is there already is left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hold {
+    /// The fence that the task has when this hold begins with the change; `None` for a new task.
+    pub before: Option<Fence>,
+    pub fence: Fence,
+    /// Whether the hold goes on after the change.
+    pub goes_on: bool,
+}
+
+/// Names one hold. Random, because it is only ever compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fence(u64);
+
+impl Fence {
+    /// A fence that no hold ever had.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(rand::random())
+    }
+}
+
+impl fmt::Display for Fence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
 }
 
 /// A task as it was after the event `seq`, in two parts that make a whole only together.
@@ -286,12 +319,25 @@ impl Retention {
     }
 }
 
+/// An id to be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClaimRequest<'a> {
+    pub key: &'a str,
+    /// When the id was given out; a store that may have lost claims takes only ids that are younger than the loss.
+    pub given_at_ms: u64,
+    /// Until when the claim must be remembered.
+    pub expires_at_ms: u64,
+    pub now_ms: u64,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claim {
     /// Nobody had taken the id: the caller may go on.
     First,
     /// Somebody took it before.
     Repeated,
+    /// The id was given out before the store began, or lost claims: nobody knows whether it was taken.
+    BeforeEpoch,
 }
 
 /// One link of the audit chain; `hash` covers the previous hash and `body`.

@@ -115,10 +115,13 @@ const BANS: &[Ban] = &[
             "node/src/store/",
             "node/src/bus.rs",
             "node/src/bus/",
+            // A check of the configuration asks whether an address of Redis is one.
+            "node/src/config/check.rs",
         ],
         names: &[
             Part(&["store", "embedded"]),
             Part(&["store", "memory"]),
+            Part(&["store", "redis"]),
             Part(&["bus", "in_process"]),
         ],
         advice: "hold Arc<dyn Port>; app.rs decides which adapter it is",

@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 
+use archipel_kit::clock::Clock;
+
+use crate::app::StartError;
 use crate::config::{Durability, NodeSettings, StoreKind};
-use crate::store::embedded::{self, EmbeddedSettings, EmbeddedStore, OpenError};
+use crate::store::embedded::{self, EmbeddedSettings, EmbeddedStore};
 use crate::store::memory::MemoryStore;
+use crate::store::redis::{Address, RedisStore};
 use crate::store::{AuditStore, ClaimStore, Retention, TaskStore};
 
 /// The ports, and what has to be closed.
@@ -18,9 +22,24 @@ pub(super) struct Stores {
 
 impl Stores {
     /// Opens what the settings ask for.
-    pub(super) fn open(settings: &NodeSettings) -> Result<Self, OpenError> {
+    pub(super) fn open(settings: &NodeSettings, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         let keep_for_ms =
             u64::try_from(settings.retention.keep_for.as_millis()).unwrap_or(u64::MAX);
+        // An address that is none was refused with the rest of the configuration.
+        if let Ok(Some(address)) = Address::from_settings(&settings.redis) {
+            let store = Arc::new(RedisStore::open(address, &settings.redis, clock)?);
+            let retention = Retention {
+                keep_for_ms,
+                keep_count: settings.retention.keep_count,
+            };
+            return Ok(Self {
+                tasks: store.clone(),
+                claims: store.clone(),
+                audit: store,
+                retention,
+                embedded: None,
+            });
+        }
         match settings.store {
             StoreKind::Memory => {
                 let keep_count = settings.retention.keep_count_in_memory;

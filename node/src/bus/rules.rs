@@ -54,6 +54,7 @@ impl BusRules {
             issuer: self.dialect.bus_producer().to_owned(),
             // Both cases of a UUID are one id.
             id: opened.event_id().to_ascii_lowercase(),
+            given_at_ms: said_ms,
             // The first moment at which the message is stale.
             expires_at_ms: said_ms.saturating_add(freshness_ms).saturating_add(1),
         };

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::replay::ReplayGuard;
 use crate::store::memory::MemoryStore;
-use crate::store::{ClaimStore, StoreError};
+use crate::store::{ClaimRequest, ClaimStore, StoreError};
 
 const NOW_MS: u64 = 1_700_000_000_000;
 const CHANNEL: &str = "hive:system:events";
@@ -38,7 +38,7 @@ struct Broken;
 
 #[async_trait]
 impl ClaimStore for Broken {
-    async fn claim(&self, _: &str, _: u64, _: u64) -> Result<Claim, StoreError> {
+    async fn claim(&self, _: ClaimRequest<'_>) -> Result<Claim, StoreError> {
         Err(StoreError::Unavailable)
     }
 }

@@ -7,12 +7,14 @@ use archipel_protocol::ids::Origin;
 
 use crate::config::{AgentKind, NodeSettings};
 use crate::federation::Federation;
+use crate::store::redis::Address;
 
 /// Checks a whole configuration.
 pub(super) fn node(settings: &NodeSettings, problems: &mut Problems) {
     secrets(settings, problems);
     agents(settings, problems);
     origin_and_federation(settings, problems);
+    redis(settings, problems);
     if settings.gateway_enforced && settings.gateway_secret.is_none() {
         problems.add(
             "gateway_enforced",
@@ -74,6 +76,18 @@ fn secrets(settings: &NodeSettings, problems: &mut Problems) {
                 "is too easy to guess: at least 32 characters, more than 4 of them different",
             );
         }
+    }
+}
+
+fn redis(settings: &NodeSettings, problems: &mut Problems) {
+    if let Err(error) = Address::from_settings(&settings.redis) {
+        problems.add("redis.url", error.to_string());
+    }
+    if settings.redis.certificate_file.is_some() != settings.redis.key_file.is_some() {
+        problems.add(
+            "redis.certificate_file",
+            "needs redis.key_file, and the other way round",
+        );
     }
 }
 

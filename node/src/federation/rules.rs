@@ -180,6 +180,9 @@ impl Federation {
             scope: ClaimScope::FederationToken,
             issuer: claim_issuer,
             id,
+            given_at_ms: u64::try_from(verified.issued_at)
+                .unwrap_or(0)
+                .saturating_mul(1000),
             expires_at_ms,
         });
         let identity = PeerIdentity {

@@ -15,8 +15,8 @@ use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use super::{
-    AuditRow, AuditStore, Claim, ClaimStore, EventRow, Put, Retention, StoreError, StoredTask,
-    TaskChange, TaskPage, TaskQuery, TaskStore, Webhook, WebhookStore,
+    AuditRow, AuditStore, Claim, ClaimRequest, ClaimStore, EventRow, Put, Retention, StoreError,
+    StoredTask, TaskChange, TaskPage, TaskQuery, TaskStore, Webhook, WebhookStore,
 };
 use readers::Readers;
 pub use schema::OpenError;
@@ -224,12 +224,12 @@ impl WebhookStore for EmbeddedStore {
 
 #[async_trait]
 impl ClaimStore for EmbeddedStore {
-    async fn claim(&self, key: &str, expires_at_ms: u64, now_ms: u64) -> Result<Claim, StoreError> {
+    async fn claim(&self, claim: ClaimRequest<'_>) -> Result<Claim, StoreError> {
         match self
             .write(Write::Claim {
-                key: Box::from(key),
-                expires_at_ms,
-                now_ms,
+                key: Box::from(claim.key),
+                expires_at_ms: claim.expires_at_ms,
+                now_ms: claim.now_ms,
             })
             .await?
         {

@@ -12,8 +12,8 @@ use parking_lot::Mutex;
 use uuid::Uuid;
 
 use super::{
-    AuditRow, AuditStore, Claim, ClaimStore, EventRow, MAX_WEBHOOKS, Put, Retention, StoreError,
-    StoredTask, TaskChange, TaskPage, TaskQuery, TaskStore, Webhook, WebhookStore,
+    AuditRow, AuditStore, Claim, ClaimRequest, ClaimStore, EventRow, MAX_WEBHOOKS, Put, Retention,
+    StoreError, StoredTask, TaskChange, TaskPage, TaskQuery, TaskStore, Webhook, WebhookStore,
 };
 use claims::Claims;
 use listing::Listing;
@@ -229,8 +229,9 @@ impl WebhookStore for MemoryStore {
 
 #[async_trait]
 impl ClaimStore for MemoryStore {
-    async fn claim(&self, key: &str, expires_at_ms: u64, now_ms: u64) -> Result<Claim, StoreError> {
-        Ok(self.claims.lock().claim(key, expires_at_ms, now_ms))
+    async fn claim(&self, claim: ClaimRequest<'_>) -> Result<Claim, StoreError> {
+        let mut claims = self.claims.lock();
+        Ok(claims.claim(claim.key, claim.expires_at_ms, claim.now_ms))
     }
 }
 

@@ -74,6 +74,7 @@ async fn fail_turn(id: Uuid, store: &dyn TaskStore, clock: &dyn Clock) -> Result
             body: event.body,
         }],
         webhook: None,
+        hold: None,
     };
     store.commit(change).await?;
     Ok(true)

@@ -60,6 +60,8 @@ pub struct Verified {
     pub issuer: String,
     /// The id to claim, so that the token is taken once.
     pub jti: Option<String>,
+    /// When it was minted, in Unix seconds, floored; from 0 to 2^53 - 1.
+    pub issued_at: i64,
     /// Expiry in Unix seconds, floored; at most 2^53 - 1.
     pub expires_at: i64,
     /// The peer whose key verified it; none with a shared secret.
@@ -175,13 +177,14 @@ impl Verifier {
 
         let (issuer, peer) = self.authenticate(&parts, algorithm.as_deref(), &claims)?;
         claims.check_subject()?;
-        let expiry = claims.check_times(policy, now_unix)?;
+        let (issued, expiry) = claims.check_times(policy, now_unix)?;
         claims.check_audience(policy)?;
         let jti = claims.check_jti(policy)?;
         let expires_at = expiry.floor().min(LATEST_EXPIRY) as i64;
         Ok(Verified {
             issuer: issuer.to_owned(),
             jti: jti.map(Cow::into_owned),
+            issued_at: issued.floor().clamp(0.0, LATEST_EXPIRY) as i64,
             expires_at,
             peer: peer.cloned(),
         })
@@ -279,8 +282,8 @@ impl<'a> Claims<'a> {
         }
     }
 
-    /// Checks `exp`, `iat` and `nbf` and gives back the expiry. Times are doubles, as they are for the peers.
-    fn check_times(&self, policy: &Policy, now_unix: i64) -> Result<f64, VerifyError> {
+    /// Checks `exp`, `iat` and `nbf` and gives back `iat` and `exp`. Times are doubles, as they are for the peers.
+    fn check_times(&self, policy: &Policy, now_unix: i64) -> Result<(f64, f64), VerifyError> {
         let number = |claim: Option<&RawValue>| claim.and_then(token::number);
         let now = now_unix as f64;
         let skew = policy.skew_seconds as f64;
@@ -307,7 +310,7 @@ impl<'a> Claims<'a> {
                 return Err(VerifyError::NotYetValid);
             }
         }
-        Ok(expiry)
+        Ok((issued, expiry))
     }
 
     fn check_audience(&self, policy: &Policy) -> Result<(), VerifyError> {

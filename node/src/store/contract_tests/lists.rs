@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::{KEEP_ALL, MemoryStore, Store, embedded_in, events, task};
+use super::{KEEP_ALL, MemoryStore, Store, embedded_in, events, fresh_store, task};
 use crate::store::{PAGE_BYTES, Retention, Snapshot, TaskChange, TaskPage, TaskQuery};
 
 contract!(

@@ -11,10 +11,9 @@ use rusqlite::{Connection, ErrorCode, ffi};
 use uuid::Uuid;
 
 use super::{Durability, EmbeddedSettings, EmbeddedStore, OpenError};
-use crate::store::contract_tests::{audit_row, embedded_in, events, task};
+use crate::store::contract_tests::{audit_row, claim, embedded_in, events, task};
 use crate::store::{
-    AuditStore, Claim, ClaimStore, Retention, Snapshot, StoreError, TaskChange, TaskQuery,
-    TaskStore,
+    AuditStore, Claim, Retention, Snapshot, StoreError, TaskChange, TaskQuery, TaskStore,
 };
 
 fn settings(directory: &Path) -> EmbeddedSettings {
@@ -37,7 +36,7 @@ async fn everything_is_there_after_reopening() {
         .await
         .unwrap();
     store.commit(task(2, true, 1)).await.unwrap();
-    store.claim("a", 100, 1).await.unwrap();
+    claim(&store, "a", 100, 1).await;
     store.append(vec![audit_row(1)]).await.unwrap();
     store.close().await;
     assert_eq!(
@@ -60,7 +59,7 @@ async fn everything_is_there_after_reopening() {
         store.unfinished(None, 10).await.unwrap(),
         [Uuid::from_u128(1)]
     );
-    assert_eq!(store.claim("a", 100, 1).await.unwrap(), Claim::Repeated);
+    assert_eq!(claim(&store, "a", 100, 1).await, Claim::Repeated);
     assert_eq!(store.last().await.unwrap(), Some(audit_row(1)));
     assert_eq!(store.count().await.unwrap(), 2);
     let retention = Retention {

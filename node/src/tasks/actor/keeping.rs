@@ -98,6 +98,7 @@ impl TaskActor {
             }),
             events: self.commits.in_flight.clone(),
             webhook: self.commits.webhook.clone(),
+            hold: None,
         }
     }
 

@@ -61,6 +61,7 @@ impl Told {
             }),
             events,
             webhook: None,
+            hold: None,
         };
         self.log.commit(change).await.unwrap();
     }

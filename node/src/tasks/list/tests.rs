@@ -65,6 +65,7 @@ fn told(name: &str, at_ms: u64, events: Vec<TurnEvent>, kept: usize) -> (Record,
         snapshot: Some(snapshot),
         events: rows,
         webhook: None,
+        hold: None,
     };
     (record, change)
 }

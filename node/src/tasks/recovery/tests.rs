@@ -35,6 +35,7 @@ async fn keep(store: &MemoryStore, id: Uuid, state: TaskState, snapshot: crate::
         snapshot: Some(snapshot),
         events: Vec::new(),
         webhook: None,
+        hold: None,
     };
     store.commit(change).await.unwrap();
 }

@@ -180,6 +180,7 @@ async fn a_turn_that_was_lost_with_its_actor_has_failed() {
         snapshot: Some(record.snapshot()),
         events: Vec::new(),
         webhook: None,
+        hold: None,
     };
     world.store.rows.commit(change).await.unwrap();
     let task = answered(world.read(id)).await.unwrap();

@@ -1,0 +1,125 @@
+//! Everything in Redis, so that any number of replicas are one node.
+//!
+//! Every change is one script, which Redis runs alone: it checks everything first, then writes the task, its events and
+//! the indexes that lead to it, and announces the new events to whoever watches. Where an answer is lost, nobody knows
+//! whether the script ran; each is written so that trying again does no harm. What Redis forgets is gone: run it with an
+//! append-only file, without eviction, and with replicas that are waited for (`min-replicas-to-write`) where a failover
+//! must lose nothing.
+//!
+//! Read `address` (where it is), `link` (the connection), `keys` (what stands where), then `tasks`, `claims`, `audit` and
+//! `replicas` with their scripts in `lua/`, and `notices` (what Redis tells by itself). A user of Redis (ACL) needs `~PREFIX:* &PREFIX:* +@read +@write +@scripting +@pubsub +@fast
+//! +info +time`.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use ::redis::Script;
+use archipel_kit::clock::Clock;
+
+use crate::config::RedisSettings;
+use crate::replicas::ReplicaId;
+pub use address::{Address, AddressError};
+use keys::Keys;
+use link::Link;
+pub use link::LinkError;
+use notices::Notices;
+
+mod address;
+mod audit;
+mod claims;
+mod keys;
+mod link;
+mod lists;
+mod notices;
+mod replicas;
+mod tasks;
+mod webhooks;
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+pub(super) mod tests;
+
+/// The ports over one Redis.
+#[derive(Debug)]
+pub struct RedisStore {
+    link: Arc<Link>,
+    keys: Keys,
+    scripts: Scripts,
+    clock: Arc<dyn Clock>,
+    own_id: ReplicaId,
+    /// Until when the others surely take this replica for alive, on the monotonic clock.
+    sure_until_ms: AtomicU64,
+    notices: Notices,
+}
+
+#[derive(Debug)]
+struct Scripts {
+    commit: Script,
+    load: Script,
+    purge: Script,
+    claim: Script,
+    append: Script,
+    take: Script,
+    release: Script,
+    beat: Script,
+    adopt: Script,
+    put_webhook: Script,
+    delete_webhook: Script,
+    delivered: Script,
+    undelivered: Script,
+}
+
+impl RedisStore {
+    /// A store that connects when it is first asked. Must be opened inside the runtime that is to drive its connection.
+    ///
+    /// # Errors
+    /// When the certificates cannot be read.
+    pub fn open(
+        address: Address,
+        settings: &RedisSettings,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, LinkError> {
+        let link = Arc::new(Link::open(address, settings)?);
+        let keys = Keys::new(&settings.prefix);
+        let own_id = ReplicaId::random();
+        Ok(Self {
+            notices: Notices::start(Arc::clone(&link), keys.clone(), own_id),
+            link,
+            keys,
+            clock,
+            own_id,
+            sure_until_ms: AtomicU64::new(0),
+            scripts: Scripts::new(),
+        })
+    }
+
+    /// Whether Redis answered when it was last asked.
+    pub fn answers(&self) -> bool {
+        self.link.answers()
+    }
+}
+
+impl Scripts {
+    fn new() -> Self {
+        macro_rules! script {
+            ($($file:literal),+) => {
+                Script::new(concat!($(include_str!(concat!("redis/lua/", $file))),+))
+            };
+        }
+        Self {
+            commit: script!("webhooks.lua", "commit.lua"),
+            load: script!("load.lua"),
+            purge: script!("purge.lua"),
+            claim: script!("claim.lua"),
+            append: script!("append.lua"),
+            take: script!("take.lua"),
+            release: script!("release.lua"),
+            beat: script!("beat.lua"),
+            adopt: script!("adopt.lua"),
+            put_webhook: script!("webhooks.lua", "put_webhook.lua"),
+            delete_webhook: script!("webhooks.lua", "delete_webhook.lua"),
+            delivered: script!("webhooks.lua", "delivered.lua"),
+            undelivered: script!("webhooks.lua", "undelivered.lua"),
+        }
+    }
+}
