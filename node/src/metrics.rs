@@ -49,8 +49,14 @@ metrics! {
         SendMessage = "SendMessage",
         SendStreamingMessage = "SendStreamingMessage",
         GetTask = "GetTask",
+        ListTasks = "ListTasks",
         CancelTask = "CancelTask",
         SubscribeToTask = "SubscribeToTask",
+        CreateTaskPushNotificationConfig = "CreateTaskPushNotificationConfig",
+        GetTaskPushNotificationConfig = "GetTaskPushNotificationConfig",
+        ListTaskPushNotificationConfigs = "ListTaskPushNotificationConfigs",
+        DeleteTaskPushNotificationConfig = "DeleteTaskPushNotificationConfig",
+        GetExtendedAgentCard = "GetExtendedAgentCard",
         Other = "other",
     }
 }
@@ -61,9 +67,14 @@ impl From<Method> for RpcMethod {
             Method::SendMessage => Self::SendMessage,
             Method::SendStreamingMessage => Self::SendStreamingMessage,
             Method::GetTask => Self::GetTask,
+            Method::ListTasks => Self::ListTasks,
             Method::CancelTask => Self::CancelTask,
             Method::SubscribeToTask => Self::SubscribeToTask,
-            _ => Self::Other,
+            Method::CreateTaskPushNotificationConfig => Self::CreateTaskPushNotificationConfig,
+            Method::GetTaskPushNotificationConfig => Self::GetTaskPushNotificationConfig,
+            Method::ListTaskPushNotificationConfigs => Self::ListTaskPushNotificationConfigs,
+            Method::DeleteTaskPushNotificationConfig => Self::DeleteTaskPushNotificationConfig,
+            Method::GetExtendedAgentCard => Self::GetExtendedAgentCard,
         }
     }
 }

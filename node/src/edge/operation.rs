@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use archipel_protocol::a2a::{
-    CancelTaskParams, GetTaskParams, SendMessageParams, SubscribeParams, Version,
+    CancelTaskParams, GetTaskParams, ListTasksParams, SendMessageParams, SubscribeParams, Version,
 };
 use archipel_protocol::error::{ErrorCode, RpcError};
 use archipel_protocol::method::Method;
@@ -28,6 +28,7 @@ pub(super) enum Operation {
     Send(Box<SendMessageParams>),
     SendStreaming(Box<SendMessageParams>),
     Get(GetTaskParams),
+    List(ListTasksParams),
     Cancel(CancelTaskParams),
     Subscribe(SubscribeParams),
     /// One that no agent of this node offers.
@@ -40,6 +41,8 @@ pub(super) enum Outcome {
     Sent(Bytes),
     /// The task that was asked for.
     Task(Bytes),
+    /// A page of tasks.
+    Page(Bytes),
     /// A task's events, until the given one.
     Events(Feed, EndsAt),
 }
@@ -69,6 +72,7 @@ impl Operation {
                 Self::SendStreaming(read.with(SendMessageParams::parse)?.into())
             }
             Method::GetTask => Self::Get(read.with(GetTaskParams::parse)?),
+            Method::ListTasks => Self::List(read.or_none().with(ListTasksParams::parse)?),
             Method::CancelTask => Self::Cancel(read.with(CancelTaskParams::parse)?),
             Method::SubscribeToTask => Self::Subscribe(read.with(SubscribeParams::parse)?),
             other => Self::NotOffered(other),
@@ -82,6 +86,12 @@ struct Params<'a> {
 }
 
 impl<'a> Params<'a> {
+    /// The same, of an operation that needs none.
+    fn or_none(mut self) -> Self {
+        self.params = self.params.or(serde_json::from_str("{}").ok());
+        self
+    }
+
     fn with<T>(
         &self,
         read: impl FnOnce(Version, &'a RawValue) -> Result<T, Invalid>,
@@ -135,6 +145,7 @@ impl Asking<'_> {
             Operation::Send(params) => self.send(*params).await,
             Operation::SendStreaming(params) => self.send_streaming(*params).await,
             Operation::Get(params) => self.get(params).await,
+            Operation::List(params) => self.list(params).await,
             Operation::Cancel(params) => self.cancel(params).await,
             Operation::Subscribe(params) => self.subscribe(params).await,
             Operation::NotOffered(method) => Err(not_offered(method)),
@@ -199,6 +210,12 @@ impl Asking<'_> {
         let tasks = &self.edge.tasks;
         let task = tasks.read(&params.id, whose, params.history_length).await;
         Ok(Outcome::Task(told(task, Some(&params.id))?))
+    }
+
+    async fn list(&self, params: ListTasksParams) -> Result<Outcome, RpcError> {
+        let whose = self.whose(params.tenant.as_deref());
+        let page = self.edge.tasks.list(whose, &params).await;
+        Ok(Outcome::Page(told(page, None)?))
     }
 
     async fn cancel(&self, params: CancelTaskParams) -> Result<Outcome, RpcError> {

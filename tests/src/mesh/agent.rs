@@ -104,6 +104,11 @@ impl FakeAgent {
         call.expect("the agent runs")
     }
 
+    /// The next call, however long it takes to come.
+    pub async fn next_call(&mut self) -> Option<AgentCall> {
+        self.calls.recv().await
+    }
+
     /// Whether nobody has called since the last call that was taken.
     pub fn is_left_alone(&mut self) -> bool {
         self.calls.try_recv().is_err()

@@ -33,7 +33,9 @@ impl Params {
             if names.contains(&name) {
                 return Err(Invalid::new(name, "is given more than once").into());
             }
-            push(&mut open, &name, &value, is_flag(&name, &value));
+            let state = (name == "status").then(|| state(&value));
+            let value = state.as_deref().unwrap_or(&value);
+            push(&mut open, &name, value, is_flag(&name, value));
             names.push(name);
         }
         Self::close(open, address)
@@ -69,6 +71,19 @@ fn push(object: &mut String, name: &str, value: &str, bare: bool) {
     });
 }
 
+/// The examples of the specification have states in a query without what they begin with in JSON (§11.5).
+fn state(value: &str) -> String {
+    if value
+        .bytes()
+        .all(|byte| matches!(byte, b'a'..=b'z' | b'-' | b'_'))
+        && !value.is_empty()
+    {
+        let name = value.to_ascii_uppercase().replace('-', "_");
+        return format!("TASK_STATE_{name}");
+    }
+    value.to_owned()
+}
+
 /// Numbers may be texts (ProtoJSON), truth values may not.
 fn is_flag(name: &str, value: &str) -> bool {
     matches!(name, "includeArtifacts" | "include_artifacts") && matches!(value, "true" | "false")
@@ -93,6 +108,10 @@ mod tests {
             (
                 "pageSize=5&includeArtifacts=true&contextId=a%22b+c",
                 r#"{"pageSize":"5","includeArtifacts":true,"contextId":"a\"b c","tenant":"acme"}"#,
+            ),
+            (
+                "status=input-required",
+                r#"{"status":"TASK_STATE_INPUT_REQUIRED","tenant":"acme"}"#,
             ),
             (
                 "include_artifacts=yes&tenant=other",

@@ -2,7 +2,7 @@
 
 use std::str::from_utf8;
 
-use archipel_protocol::a2a::{StreamEvent, Task, v03};
+use archipel_protocol::a2a::{StreamEvent, Task, TaskList, v03};
 use archipel_protocol::error::{ErrorCode, RpcError};
 use archipel_protocol::object::Invalid;
 use serde::Serialize;
@@ -12,6 +12,11 @@ use crate::edge::operation::EndsAt;
 /// A task.
 pub(super) fn task(json: &[u8]) -> Result<Vec<u8>, RpcError> {
     converted(json, |text| write(&v03::task(&Task::read(text)?)))
+}
+
+/// A page of tasks.
+pub(super) fn page(json: &[u8]) -> Result<Vec<u8>, RpcError> {
+    converted(json, |text| write(&v03::task_list(&TaskList::read(text)?)))
 }
 
 /// An event of a stream.

@@ -84,6 +84,28 @@ impl Speaker {
         self.stream("SendStreamingMessage", said(text, None)).await
     }
 
+    /// The task's events; behind the event `after`, if one is given.
+    pub(super) async fn watch(&self, id: &str, after: Option<u64>) -> ToldEvents {
+        let params = json!({"id": id});
+        match after {
+            None => self.stream("SubscribeToTask", params).await,
+            Some(after) => {
+                let returning = self.with("last-event-id", &after.to_string());
+                returning.stream("SubscribeToTask", params).await
+            }
+        }
+    }
+
+    /// The same speaker, sending one more header.
+    pub(super) fn with(&self, name: &str, value: &str) -> Self {
+        Self {
+            name: self.name.clone(),
+            tongue: self.tongue,
+            client: self.client.with(name, value),
+            path: self.path.clone(),
+        }
+    }
+
     /// Calls an operation by its name in 1.0.
     pub(super) async fn call(&self, name: &str, params: Value) -> Told {
         let method = Method::parse(Version::V1, name).unwrap();
@@ -91,7 +113,7 @@ impl Speaker {
             Tongue::Rpc10 => self.client.post_rpc(&self.path, name, params).await,
             Tongue::Rpc03 => {
                 let name = method.name(Version::V03);
-                let params = params_in_03(params);
+                let params = params_in_03(method, params);
                 self.client.post_rpc(&self.path, name, params).await
             }
             Tongue::Rest => {
@@ -112,7 +134,7 @@ impl Speaker {
             Tongue::Rpc10 => self.client.stream(&self.path, name, params).await,
             Tongue::Rpc03 => {
                 let name = method.name(Version::V03);
-                let params = params_in_03(params);
+                let params = params_in_03(method, params);
                 self.client.stream(&self.path, name, params).await
             }
             Tongue::Rest => {
@@ -127,24 +149,30 @@ impl Speaker {
     }
 
     fn rest(&self, method: Method, params: Value) -> (Verb, String, Option<Value>) {
-        let base = self.path.trim_end_matches('/');
+        let base = match params["tenant"].as_str() {
+            Some(tenant) => format!("{}/{tenant}", self.path.trim_end_matches('/')),
+            None => self.path.trim_end_matches('/').to_owned(),
+        };
         let id = params["id"].as_str().unwrap_or_default();
-        let query = |name: &str| match &params[name] {
+        let history = || match &params["historyLength"] {
             Value::Null => String::new(),
-            value => format!("?{name}={value}"),
+            length => format!("?historyLength={length}"),
         };
         match method {
             Method::SendMessage => (Verb::POST, format!("{base}/message:send"), Some(params)),
             Method::SendStreamingMessage => {
                 (Verb::POST, format!("{base}/message:stream"), Some(params))
             }
-            Method::GetTask => {
-                let path = format!("{base}/tasks/{id}{}", query("historyLength"));
-                (Verb::GET, path, None)
-            }
+            Method::GetTask => (Verb::GET, format!("{base}/tasks/{id}{}", history()), None),
+            Method::ListTasks => (
+                Verb::GET,
+                format!("{base}/tasks{}", query_of(&params)),
+                None,
+            ),
             Method::CancelTask => (Verb::POST, format!("{base}/tasks/{id}:cancel"), None),
             Method::SubscribeToTask => (Verb::GET, format!("{base}/tasks/{id}:subscribe"), None),
-            other => panic!("no path for {other:?}"),
+            Method::GetExtendedAgentCard => (Verb::GET, format!("{base}/extendedAgentCard"), None),
+            webhooks => rest_webhooks(webhooks, &base, params),
         }
     }
 }
@@ -155,10 +183,11 @@ impl Told {
         match self.tongue {
             Tongue::Rpc10 => self.answer.result(),
             Tongue::Rpc03 => {
-                let task = in_10(&self.answer.result());
+                let result = self.answer.result();
                 match self.method {
-                    Method::SendMessage => json!({"task": task}),
-                    _ => task,
+                    Method::SendMessage => json!({"task": in_10(&result)}),
+                    Method::ListTasks => page_in_10(result),
+                    _ => in_10(&result),
                 }
             }
             Tongue::Rest => {
@@ -216,7 +245,26 @@ fn said(text: &str, task: Option<&str>) -> Value {
 }
 
 /// What these tests say, as 0.3 says it.
-fn params_in_03(mut params: Value) -> Value {
+fn params_in_03(method: Method, mut params: Value) -> Value {
+    let task = params.get_mut("taskId").map(Value::take);
+    match method {
+        Method::CreateTaskPushNotificationConfig => {
+            return json!({"taskId": task, "pushNotificationConfig": params});
+        }
+        Method::ListTaskPushNotificationConfigs => return json!({"id": task}),
+        Method::GetTaskPushNotificationConfig | Method::DeleteTaskPushNotificationConfig => {
+            return json!({"id": task, "pushNotificationConfigId": params["id"]});
+        }
+        _ => {}
+    }
+    if let Some(state) = params.get_mut("status") {
+        let name = state.as_str().unwrap().trim_start_matches("TASK_STATE_");
+        *state = name.to_ascii_lowercase().replace('_', "-").into();
+    }
+    if let Some(configuration) = params.get_mut("configuration") {
+        let waits = configuration["returnImmediately"] != true;
+        *configuration = json!({"blocking": waits});
+    }
     if let Some(message) = params.get_mut("message") {
         message["kind"] = "message".into();
         message["role"] = "user".into();
@@ -225,6 +273,38 @@ fn params_in_03(mut params: Value) -> Value {
         }
     }
     params
+}
+
+fn rest_webhooks(method: Method, base: &str, params: Value) -> (Verb, String, Option<Value>) {
+    let text = |name: &str| params[name].as_str().unwrap_or_default();
+    let all = format!("{base}/tasks/{}/pushNotificationConfigs", text("taskId"));
+    let one = format!("{all}/{}", text("id"));
+    match method {
+        Method::CreateTaskPushNotificationConfig => (Verb::POST, all, Some(params)),
+        Method::ListTaskPushNotificationConfigs => (Verb::GET, all, None),
+        Method::GetTaskPushNotificationConfig => (Verb::GET, one, None),
+        Method::DeleteTaskPushNotificationConfig => (Verb::DELETE, one, None),
+        other => panic!("no path for {other:?}"),
+    }
+}
+
+/// Parameters of a list as a query.
+fn query_of(params: &Value) -> String {
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    for (name, value) in params.as_object().unwrap() {
+        match value {
+            Value::String(text) => query.append_pair(name, text),
+            other => query.append_pair(name, &other.to_string()),
+        };
+    }
+    format!("?{}", query.finish())
+}
+
+fn page_in_10(mut page: Value) -> Value {
+    for task in page["tasks"].as_array_mut().unwrap() {
+        *task = in_10(task);
+    }
+    page
 }
 
 fn in_10(task: &Value) -> Value {
@@ -263,6 +343,7 @@ impl Normal {
                 .map(|(name, value)| {
                     let value = match (name.as_str(), value) {
                         ("timestamp", Value::String(_)) => "some time".into(),
+                        ("nextPageToken", Value::String(token)) => (!token.is_empty()).into(),
                         _ => self.of(value),
                     };
                     (name.clone(), value)
