@@ -12,19 +12,21 @@ use actix_web::{App as WebApp, HttpServer, web};
 use archipel_kit::clock::{Clock, SystemClock};
 use archipel_kit::settings::Problems;
 use archipel_kit::telemetry::{Telemetry, TelemetryError};
+use archipel_protocol::a2a::card::CardSigner;
 use archipel_protocol::ids::{Origin, OriginError};
 use archipel_protocol::names::Dialect;
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::{Audit, Flush};
 use crate::bus::BusActor;
+use crate::cards::key;
 use crate::config::NodeSettings;
 use crate::edge::{self, Edge, Gates};
 use crate::egress::Egress;
 use crate::federation::outbound::Outbound;
 use crate::federation::{Federation, FederationVerifier};
 use crate::metrics::{EdgeMetrics, TaskMetrics};
-use crate::registry::{AgentRegistry, SharedAgents};
+use crate::registry::{AgentRegistry, CardSettings, SharedAgents};
 use crate::replay::ReplayGuard;
 use crate::store::{Retention, StoreError, TaskStore};
 use crate::supervise::{Health, WATCH_EVERY};
@@ -60,6 +62,9 @@ pub enum StartError {
     /// The store opened but does not work.
     #[error("the store cannot be used")]
     Store(#[from] StoreError),
+    /// There is nothing to sign cards with.
+    #[error(transparent)]
+    CardKey(#[from] key::CardKeyError),
     /// The public origin is no origin.
     #[error("public_origin is no origin")]
     Origin(#[from] OriginError),
@@ -95,6 +100,7 @@ struct Parts {
     task_metrics: TaskMetrics,
     edge_metrics: EdgeMetrics,
     origin: Arc<str>,
+    signer: CardSigner,
 }
 
 /// Ends a running node from elsewhere.
@@ -197,13 +203,18 @@ impl Parts {
         for warning in federation.warnings() {
             tracing::warn!(warning, "federation");
         }
+        let signer = key::signer(&settings, origin)?;
         let egress = Arc::new(Egress::new(&settings.egress));
         let replay = ReplayGuard::new(Arc::clone(&stores.claims), Arc::clone(&clock)).start();
         let audit = Audit::new(Arc::clone(&stores.audit), Arc::clone(&clock)).start();
         let bus = bus::start(&settings.bus, dialect, replay.clone().recipient(), &clock);
         let hosted = agents::host(&settings, &egress, &clock);
-        let registry =
-            AgentRegistry::new(hosted.cards, origin.to_string(), Arc::clone(&clock)).start();
+        let cards = CardSettings {
+            origin: origin.to_string(),
+            signer: signer.clone(),
+            push_notifications: false,
+        };
+        let registry = AgentRegistry::new(hosted.cards, cards, Arc::clone(&clock)).start();
         bus::announce(&settings.agents, &bus, clock.now_ms());
         let limits = settings.federation.outbound_limits();
         let outbound = Outbound::new(Arc::clone(&federation), egress, Arc::clone(&clock), limits);
@@ -220,6 +231,7 @@ impl Parts {
             outbound: Arc::new(outbound),
             drain: CancellationToken::new(),
             origin: origin.as_str().into(),
+            signer,
             settings,
             telemetry,
             clock,
@@ -288,6 +300,9 @@ impl Parts {
             metrics: self.edge_metrics.clone(),
             telemetry: Arc::clone(&self.telemetry),
             origin: Arc::clone(&self.origin),
+            signer: self.signer.clone(),
+            root_card: settings.a2a.root_card,
+            card_check: settings.trust.cards,
         })
     }
 

@@ -55,6 +55,10 @@ settings! {
         pub trusted_proxies: Vec<IpNet> = [], in 0..=64, env ["ARCHIPEL_TRUSTED_PROXIES"];
         /// Whether calls to agents are served at all.
         pub a2a_enabled: bool = true, env ["A2A_ENABLED"];
+        /// How our own A2A surface looks.
+        pub a2a: A2aSettings;
+        /// Whose word about themselves is believed.
+        pub trust: TrustSettings;
         /// Bounds of what is taken in, given out and waited for.
         pub limits: LimitSettings;
         /// How long tasks are kept.
@@ -71,6 +75,52 @@ settings! {
         pub agents: Vec<AgentSettings>;
         /// Nodes that we trust.
         pub peers: Vec<PeerSettings>;
+    }
+}
+
+settings! {
+    /// How our own A2A surface looks.
+    pub struct A2aSettings {
+        /// Which card `/.well-known/agent-card.json` has for clients that do not say which version they speak. At
+        /// `/agents/ID/.well-known/agent-card.json` that is always 1.0.
+        pub root_card: RootCard = "both";
+        /// Seed of the Ed25519 key that signs our cards: 64 hexadecimal digits. Unset: `federation.ed25519_seed`, by which
+        /// peers know us already; without that, a key that is made once and kept in `data_dir`. Replicas of one node
+        /// need one key.
+        pub card_seed: Option<Secret>, in 64..=64;
+    }
+}
+
+settings! {
+    /// Whose word about themselves is believed.
+    pub struct TrustSettings {
+        /// Whether cards of `a2a` agents and of peers must be signed, by a key of their `card_keys` (for a peer also its
+        /// `ed25519_public_key`).
+        pub cards: CardCheck = "off";
+    }
+}
+
+settings! {
+    /// Whether cards must be signed.
+    pub enum CardCheck {
+        /// Signatures are not looked at.
+        Off = "off",
+        /// A card that is not signed as it should be is used, with a warning in the log.
+        Warn = "warn",
+        /// Without a card that is signed as it should be, an agent is neither shown nor called.
+        Require = "require",
+    }
+}
+
+settings! {
+    /// Which versions a card is for.
+    pub enum RootCard {
+        /// 1.0, with the members that clients of 0.3 look for.
+        Both = "both",
+        /// 1.0 and nothing else.
+        V1 = "1.0",
+        /// 0.3.
+        V03 = "0.3",
     }
 }
 
@@ -145,6 +195,11 @@ settings! {
         pub url: Option<Url>, example "http://127.0.0.1:9100/";
         /// Bearer token that an `a2a` agent expects.
         pub bearer: Option<Secret>, in 1..=4096;
+        /// Keys with which the card of an `a2a` agent may be signed (see `trust.cards`): a JWK Set as JSON text.
+        pub card_keys: Option<String>, in 2..=65536, example "{\"keys\":[]}";
+        /// What callers who may call it are told beyond its card: a JSON object whose members take the place of the card's.
+        /// An agent that has an extended card of its own shows that instead.
+        pub extended_card: Option<String>, in 2..=65536, example "{\"skills\":[]}";
     }
 }
 

@@ -11,6 +11,7 @@ use actix::Recipient;
 use actix_web::{HttpRequest, HttpResponse, Resource, Route, web};
 use archipel_kit::settings::Secret;
 use archipel_kit::telemetry::Telemetry;
+use archipel_protocol::a2a::card::CardSigner;
 use archipel_protocol::jsonrpc::Id;
 use archipel_protocol::names::Dialect;
 use ipnet::IpNet;
@@ -18,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::audit::Record;
 use crate::bus::Deliver;
-use crate::config::LimitSettings;
+use crate::config::{CardCheck, LimitSettings, RootCard};
 use crate::error::Failure;
 use crate::federation::VerifyPeer;
 use crate::federation::outbound::Outbound;
@@ -41,8 +42,12 @@ mod sse;
 use binding::Binding;
 use operation::Asking;
 
-/// Where a card is, below its agent (RFC 8615).
+/// Where a card is, below its agent (RFC 8615), and where clients of 0.3 may still look for it.
 const CARD: &str = "/.well-known/agent-card.json";
+const OLD_CARD: &str = "/.well-known/agent.json";
+
+/// An agent of a peer.
+const OF_PEER: &str = "/peers/{peer}/agents/{id}";
 
 /// What every request may need; one for each worker.
 pub struct Edge {
@@ -74,6 +79,12 @@ pub struct Edge {
     pub telemetry: Arc<Telemetry>,
     /// How others reach this node.
     pub origin: Arc<str>,
+    /// Signs cards.
+    pub signer: CardSigner,
+    /// Which card of the default agent those get who do not say what they speak.
+    pub root_card: RootCard,
+    /// Whether the cards of peers must be signed.
+    pub card_check: CardCheck,
 }
 
 /// What callers must present.
@@ -187,7 +198,6 @@ pub fn routes(config: &mut web::ServiceConfig) {
         "/api/a2a/federated/jsonrpc",
         "/api/a2a/federated/jsonrpc/",
     ];
-    const OF_PEER: &str = "/peers/{peer}/agents/{id}";
     config
         .service(only(
             &["/agents/{id}", "/agents/{id}/"],
@@ -198,15 +208,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
             &[OF_PEER, &format!("{OF_PEER}/")],
             web::post().to(of_peer),
         ))
-        .service(only(&[CARD], web::get().to(card::default)))
-        .service(only(
-            &[&format!("/agents/{{id}}{CARD}")],
-            web::get().to(card::named),
-        ))
-        .service(only(
-            &[&format!("{OF_PEER}{CARD}")],
-            web::get().to(card::of_peer),
-        ))
+        .configure(card::routes)
         .service(only(
             &["/api/mesh/bus/{channel}"],
             web::post().to(operator::bus),

@@ -7,6 +7,7 @@ pub mod agents;
 pub mod app;
 pub mod audit;
 pub mod bus;
+pub mod cards;
 pub mod cli;
 pub mod config;
 pub mod edge;

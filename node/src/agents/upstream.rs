@@ -4,7 +4,8 @@
 //! the agent's own ids of task and conversation are remembered, so that the next turn goes on with the same task over
 //! there. An agent that falls silent, breaks off or talks nonsense fails the turn. Read `interface` (where the agent
 //! wants to be called, from its card), `binding` (how that is spoken), `call` (what every request carries), `wire` (what
-//! is sent), `relay` (what its events mean for us), `sse` (how its stream is cut into events).
+//! is sent), `relay` (what its events mean for us), `sse` (how its stream is cut into events), `card` (what it says of
+//! itself).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use arc_swap::ArcSwapOption;
 use archipel_kit::client::Answer;
 use archipel_kit::clock::Clock;
 use archipel_kit::settings::Secret;
-use archipel_protocol::a2a::{AgentCard, SendMessageParams, StreamEvent};
+use archipel_protocol::a2a::{SendMessageParams, StreamEvent};
 use futures_util::StreamExt;
 use http::header::HeaderValue;
 use tokio::sync::SetOnce;
@@ -26,11 +27,13 @@ use crate::agents::upstream::interface::{Interface, KnownInterface};
 use crate::agents::upstream::relay::Relay;
 use crate::agents::upstream::sse::SseReader;
 use crate::agents::upstream::wire::addressed;
+use crate::cards::trust::CardTrust;
 use crate::egress::{Destination, Egress};
 use crate::tasks::executor::{AgentExecutor, ExecutorFailure, Turn, TurnEvents, TurnFuture};
 
 mod binding;
 mod call;
+mod card;
 mod interface;
 mod relay;
 pub(crate) mod sse;
@@ -77,7 +80,6 @@ impl Default for UpstreamLimits {
 }
 
 /// Which agent, and how it is called.
-#[derive(Debug, Clone)]
 pub struct UpstreamAgentSettings {
     /// Our id of it, for log lines.
     pub id: Arc<str>,
@@ -88,6 +90,8 @@ pub struct UpstreamAgentSettings {
     pub limits: UpstreamLimits,
     /// Who chose the URL.
     pub destination: Destination,
+    /// What is asked of its card.
+    pub trust: CardTrust,
 }
 
 /// An agent reached by URL.
@@ -106,14 +110,6 @@ impl UpstreamCard {
     /// The card of this agent.
     pub fn of(agent: Arc<UpstreamAgent>) -> Self {
         Self(agent)
-    }
-
-    /// Asks the agent for its card. `None` when it has none, or does not answer: that is logged.
-    pub async fn read(&self) -> Option<AgentCard> {
-        self.0.caller.card().await.unwrap_or_else(|failure| {
-            tracing::warn!(agent.id = %self.0.id, reason = %failure, "card of an upstream agent not read");
-            None
-        })
     }
 }
 
@@ -145,10 +141,12 @@ impl UpstreamAgent {
             credential,
             limits,
             destination,
+            trust,
         } = settings;
         let way = Way {
             destination,
             egress,
+            trust,
         };
         let caller = Caller::new(url, credential.as_ref(), limits, way);
         Self {

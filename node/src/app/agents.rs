@@ -5,20 +5,23 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use archipel_kit::clock::Clock;
 use archipel_protocol::a2a::AgentCard;
+use archipel_protocol::object::{Extra, Fields};
 use serde_json::json;
 
 use crate::agents::echo::Echo;
 use crate::agents::reader::TextReader;
 use crate::agents::upstream::{UpstreamAgent, UpstreamAgentSettings, UpstreamCard, UpstreamLimits};
+use crate::cards::shelf::CardSource;
+use crate::cards::trust::CardTrust;
 use crate::config::{AgentKind, AgentSettings, NodeSettings};
 use crate::egress::{Destination, Egress};
-use crate::registry::{AgentTable, CardSource, HostedAgent, SharedAgents, own_card};
+use crate::registry::{AgentTable, HostedAgent, HostedCard, SharedAgents, own_card};
 use crate::tasks::executor::AgentExecutor;
 
 /// The agents as requests find them, and their cards.
 pub(super) struct Hosted {
     pub(super) table: SharedAgents,
-    pub(super) cards: Vec<(Arc<str>, CardSource)>,
+    pub(super) cards: Vec<HostedCard>,
 }
 
 /// Makes the agents.
@@ -37,7 +40,11 @@ pub(super) fn host(
             visibility: agent.visibility,
             executor,
         }));
-        cards.push((id, card));
+        cards.push(HostedCard {
+            agent: id,
+            source: card,
+            extra: extra_of(agent),
+        });
     }
     let default = settings
         .agents
@@ -49,6 +56,12 @@ pub(super) fn host(
         table: Arc::new(ArcSwap::from_pointee(table)),
         cards,
     }
+}
+
+/// The configuration check has seen that it is an object.
+fn extra_of(agent: &AgentSettings) -> Option<Extra> {
+    let members = Fields::read(agent.extended_card.as_deref()?);
+    members.ok().map(Fields::rest)
 }
 
 fn make(
@@ -68,6 +81,9 @@ fn make(
                     ..UpstreamLimits::default()
                 },
                 destination: Destination::Trusted,
+                // The configuration check has read the keys.
+                trust: CardTrust::of_agent(settings.trust.cards, agent.card_keys.as_deref())
+                    .unwrap_or_else(|_| CardTrust::new(settings.trust.cards, Default::default())),
             };
             let executor = Arc::new(UpstreamAgent::new(
                 upstream,

@@ -3,9 +3,12 @@
 use std::collections::BTreeSet;
 
 use archipel_kit::settings::{Problems, Secret};
+use archipel_protocol::federation::{KeyError, keys};
 use archipel_protocol::ids::Origin;
+use archipel_protocol::object::Fields;
 
-use crate::config::{AgentKind, NodeSettings};
+use crate::cards::trust::CardTrust;
+use crate::config::{AgentKind, AgentSettings, CardCheck, NodeSettings};
 use crate::federation::Federation;
 use crate::store::redis::Address;
 
@@ -13,6 +16,8 @@ use crate::store::redis::Address;
 pub(super) fn node(settings: &NodeSettings, problems: &mut Problems) {
     secrets(settings, problems);
     agents(settings, problems);
+    card_key(settings, problems);
+    peer_cards(settings, problems);
     origin_and_federation(settings, problems);
     redis(settings, problems);
     if settings.gateway_enforced && settings.gateway_secret.is_none() {
@@ -113,9 +118,59 @@ fn agents(settings: &NodeSettings, problems: &mut Problems) {
             }
             _ => {}
         }
+        cards(agent, settings.trust.cards, &at, problems);
     }
     if settings.agents.iter().filter(|agent| agent.default).count() > 1 {
         problems.add("agents", "only one can be the default");
+    }
+}
+
+fn cards(
+    agent: &AgentSettings,
+    check: CardCheck,
+    at: &dyn Fn(&str) -> String,
+    problems: &mut Problems,
+) {
+    let is_foreign = agent.kind == AgentKind::A2a;
+    match &agent.card_keys {
+        Some(_) if !is_foreign => {
+            problems.add(&at("card_keys"), "is only for an agent of kind a2a");
+        }
+        None if is_foreign && check == CardCheck::Require => problems.add(
+            &at("card_keys"),
+            "is needed with trust.cards = \"require\": no card of the agent could be believed",
+        ),
+        keys => {
+            if let Err(problem) = CardTrust::of_agent(check, keys.as_deref()) {
+                problems.add(&at("card_keys"), problem.to_string());
+            }
+        }
+    }
+    let extended = agent.extended_card.as_deref();
+    if extended.is_some_and(|text| Fields::read(text).is_err()) {
+        problems.add(&at("extended_card"), "must be a JSON object");
+    }
+}
+
+fn card_key(settings: &NodeSettings, problems: &mut Problems) {
+    let seed = settings.a2a.card_seed.as_ref();
+    if seed.is_some_and(|seed| keys::from_hex(seed.expose()).is_err()) {
+        problems.add("a2a.card_seed", KeyError::NotHex.to_string());
+    }
+}
+
+fn peer_cards(settings: &NodeSettings, problems: &mut Problems) {
+    for (index, peer) in settings.peers.iter().enumerate() {
+        let at = format!("peers[{index}].card_keys");
+        let check = settings.trust.cards;
+        if let Err(problem) = CardTrust::of_agent(check, peer.card_keys.as_deref()) {
+            problems.add(&at, problem.to_string());
+        }
+        let has_key = peer.card_keys.is_some() || peer.ed25519_public_key.is_some();
+        if check == CardCheck::Require && !has_key {
+            let what = "or ed25519_public_key is needed with trust.cards = \"require\"";
+            problems.add(&at, what);
+        }
     }
 }
 

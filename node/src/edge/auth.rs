@@ -119,6 +119,19 @@ pub(super) async fn identify(request: &HttpRequest, edge: &Edge) -> Result<Calle
     }
 }
 
+/// Whether the request says who calls, rightly or wrongly: where strangers are welcome, only the others are identified.
+pub(super) fn presents_credential(request: &HttpRequest) -> bool {
+    let federation = Dialect::ALL.into_iter().flat_map(|dialect| {
+        [
+            dialect.federation_jwt_header(),
+            dialect.federation_secret_header(),
+        ]
+    });
+    federation
+        .chain([AUTHORIZATION.as_str()])
+        .any(|name| header(request, name).is_some())
+}
+
 /// Refuses whoever is not the operator.
 pub(super) fn require_operator(
     request: &HttpRequest,

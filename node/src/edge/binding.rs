@@ -151,7 +151,7 @@ fn not_spoken(spoken: &[Version]) -> RpcError {
 }
 
 /// What the header says, else the query, because not every client can set headers (§3.6.1).
-fn named_version(request: &HttpRequest) -> Option<&str> {
+pub(super) fn named_version(request: &HttpRequest) -> Option<&str> {
     header(request, A2A_VERSION.as_str()).or_else(|| from_query(request.query_string()))
 }
 

@@ -7,14 +7,19 @@ use std::time::Duration;
 
 use archipel_kit::client::{Answer, ClientError, RequestBody, Timeouts};
 use archipel_kit::clock::Clock;
+use archipel_protocol::a2a::VERSION;
+use archipel_protocol::a2a::card::TrustedKeys;
 use archipel_protocol::ids::Origin;
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use http::header::{
+    ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED, USER_AGENT,
+};
 use http::uri::PathAndQuery;
 use http::{Method, Request, StatusCode, Uri};
 
 use crate::egress::{Destination, Egress};
 use crate::federation::Federation;
+use crate::federation::peers::Peer;
 
 /// The headers of a caller's request that go on to a peer; no other does.
 pub const FORWARDED_HEADERS: [HeaderName; 9] = [
@@ -52,6 +57,16 @@ pub struct PeerCall<'a> {
     /// Of the caller's request; only [`FORWARDED_HEADERS`] go on.
     pub headers: HeaderMap,
     pub body: Bytes,
+}
+
+/// A card of a peer.
+pub struct PeerCard {
+    /// As it came.
+    pub body: Bytes,
+    /// Since when it is what it is, in the peer's words.
+    pub modified: Option<String>,
+    /// The keys with which it may be signed.
+    pub keys: TrustedKeys,
 }
 
 /// Why a peer's answer cannot be had.
@@ -150,9 +165,10 @@ impl Outbound {
     ///
     /// # Errors
     /// Why there is none; 404 is [`OutboundError::NoSuchAgent`], every other status but 200 [`OutboundError::BadAnswer`].
-    pub async fn card(&self, peer: &str, path: PathAndQuery) -> Result<Bytes, OutboundError> {
+    pub async fn card(&self, peer: &str, path: PathAndQuery) -> Result<PeerCard, OutboundError> {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        headers.insert("a2a-version", HeaderValue::from_static(VERSION));
         let call = PeerCall {
             peer,
             method: Method::GET,
@@ -166,10 +182,22 @@ impl Outbound {
             StatusCode::NOT_FOUND => return Err(OutboundError::NoSuchAgent),
             _ => return Err(OutboundError::BadAnswer),
         }
-        answer
-            .read_all(MAX_CARD_BYTES)
-            .await
-            .map_err(OutboundError::from)
+        let modified = answer.headers.get(LAST_MODIFIED);
+        let modified = modified
+            .and_then(|date| date.to_str().ok())
+            .map(str::to_owned);
+        let roster = self.federation.roster();
+        Ok(PeerCard {
+            body: answer
+                .read_all(MAX_CARD_BYTES)
+                .await
+                .map_err(OutboundError::from)?,
+            modified,
+            keys: roster
+                .by_name(peer)
+                .map(Peer::trusted_keys)
+                .unwrap_or_default(),
+        })
     }
 
     /// The token goes out under the names of both dialects: a peer reads its own and ignores the other.

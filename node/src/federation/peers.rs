@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use archipel_kit::settings::Problems;
+use archipel_protocol::a2a::card::TrustedKeys;
 use archipel_protocol::federation::{KeyError, Verifier, keys};
 use archipel_protocol::ids::Origin;
 
@@ -24,6 +25,8 @@ pub struct Peer {
     pub origin: Origin,
     /// What its tokens are verified with; absent where a shared secret is used.
     pub public_key: Option<[u8; 32]>,
+    /// Further keys for its cards: a JWK Set, checked with the configuration.
+    pub card_keys: Option<Arc<str>>,
 }
 
 impl Peer {
@@ -34,7 +37,19 @@ impl Peer {
             principal: format!("peer:{name}").into(),
             origin,
             public_key,
+            card_keys: None,
         }
+    }
+
+    /// The keys with which its cards may be signed.
+    pub fn trusted_keys(&self) -> TrustedKeys {
+        let keys = self.card_keys.as_deref().map(TrustedKeys::from_jwks);
+        let mut keys = keys.and_then(Result::ok).unwrap_or_default();
+        // A key that the library refuses verifies nothing, as it should be.
+        if let Some(Err(error)) = self.public_key.map(|key| keys.add_ed25519(&key)) {
+            tracing::warn!(peer.name = %self.name, %error, "the key of a peer cannot be used for its cards");
+        }
+        keys
     }
 
     /// Its public key as 64 hexadecimal digits.
@@ -212,7 +227,10 @@ impl Gathered<'_> {
         match Origin::parse(&peer.origin) {
             Ok(origin) => {
                 self.check_origin(&format!("{at}.origin"), &origin, problems);
-                self.peers.push(Peer::new(&peer.name, origin, public_key));
+                self.peers.push(Peer {
+                    card_keys: peer.card_keys.as_deref().map(Arc::from),
+                    ..Peer::new(&peer.name, origin, public_key)
+                });
             }
             Err(error) => problems.add(&format!("{at}.origin"), format!("is no origin: {error}")),
         }

@@ -59,6 +59,8 @@ settings! {
         pub origin: String, in 1..=512, example "https://beta.example.org";
         /// Its public key as 64 hexadecimal digits; needed with Ed25519.
         pub ed25519_public_key: Option<String>, in 64..=64;
+        /// Further keys with which its cards may be signed (see `trust.cards`): a JWK Set as JSON text.
+        pub card_keys: Option<String>, in 2..=65536, example "{\"keys\":[]}";
     }
 }
 

@@ -71,6 +71,7 @@ impl Mesh {
             name: "beta".to_owned(),
             origin: BETA.to_owned(),
             ed25519_public_key: Some(keys::to_hex(&keys::public_key_of_seed(&[2; 32]).unwrap())),
+            card_keys: None,
         };
         let own = Origin::parse(OWN).unwrap();
         let federation =

@@ -1,27 +1,36 @@
 //! Cards, own and read from an agent that comes and goes; the table of agents.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use actix_web::{App, HttpResponse, HttpServer, web};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use archipel_kit::clock::ManualClock;
 use archipel_kit::settings::{Environment, load};
+use archipel_protocol::object::Fields;
 use parking_lot::Mutex;
 use serde_json::json;
 
 use super::*;
 use crate::agents::echo::Echo;
-use crate::agents::upstream::{UpstreamAgent, UpstreamAgentSettings, UpstreamLimits};
-use crate::config::AgentKind;
+use crate::agents::upstream::{UpstreamAgent, UpstreamAgentSettings, UpstreamCard, UpstreamLimits};
+use crate::cards::shelf::{CARD_LIFE, CARD_RETRY};
+use crate::cards::trust::CardTrust;
+use crate::config::{AgentKind, CardCheck};
 use crate::egress::{Destination, Egress};
 
 const ORIGIN: &str = "http://node.example.org";
 const CARD: &str = r#"{"name":"played","x-new":[1.50],"supportedInterfaces":
     [{"url":"http://0.0.0.0:1/rpc","protocolBinding":"JSONRPC","protocolVersion":"1.0"}]}"#;
 
+const DECLARES: &str = r#"{"name":"played","capabilities":{"extendedAgentCard":true},"supportedInterfaces":
+    [{"url":"http://0.0.0.0:1/rpc","protocolBinding":"JSONRPC","protocolVersion":"1.0"}]}"#;
+
 /// What an agent shows of itself; `None` while it is away.
 #[derive(Default)]
 struct Shown {
     card: Mutex<Option<&'static str>>,
+    /// What it answers to calls.
+    answer: Mutex<Option<&'static str>>,
     read: AtomicUsize,
 }
 
@@ -36,25 +45,50 @@ impl World {
     fn start() -> Self {
         let shown = web::Data::new(Shown::default());
         let clock = Arc::new(ManualClock::new(1_767_225_600_000));
+        let card = |agent: &str, source, extra: Option<&str>| HostedCard {
+            agent: agent.into(),
+            source,
+            extra: extra.map(|text| Fields::read(text).unwrap().rest()),
+        };
+        let own = || CardSource::Own(Box::new(own()));
+        let extra = Some(r#"{"skills":[{"id":"more"}],"x-extra":1}"#);
         let cards = vec![
-            ("own".into(), CardSource::Own(Box::new(own()))),
-            ("played".into(), upstream(&shown, &clock)),
+            card("own", own(), None),
+            card("own-extended", own(), extra),
+            card("played", upstream(&shown, &clock), None),
         ];
+        let settings = CardSettings {
+            origin: ORIGIN.to_owned(),
+            signer: CardSigner::new(&[7; 32], None).unwrap(),
+            push_notifications: false,
+        };
         let clock_port: Arc<dyn Clock> = Arc::clone(&clock) as _;
         Self {
-            registry: AgentRegistry::new(cards, ORIGIN.to_owned(), clock_port).start(),
+            registry: AgentRegistry::new(cards, settings, clock_port).start(),
             clock,
             shown,
         }
     }
 
-    async fn read(&self, agent: &str) -> Result<ServedCard, CardUnavailable> {
-        let agent = agent.into();
-        self.registry.send(ReadCard { agent }).await.unwrap()
+    async fn read(&self, agent: &str) -> Result<ServedCard, NoCard> {
+        self.read_as(agent, CardSort::Public).await
+    }
+
+    async fn read_as(&self, agent: &str, sort: CardSort) -> Result<ServedCard, NoCard> {
+        let ask = ReadCard {
+            agent: agent.into(),
+            sort,
+            form: CardForm::V1,
+        };
+        self.registry.send(ask).await.unwrap()
     }
 
     fn show(&self, card: Option<&'static str>) {
         *self.shown.card.lock() = card;
+    }
+
+    fn tell(&self, answer: Option<&'static str>) {
+        *self.shown.answer.lock() = answer;
     }
 
     fn reads(&self) -> usize {
@@ -72,6 +106,8 @@ fn own() -> AgentCard {
         visibility: Visibility::Public,
         url: None,
         bearer: None,
+        card_keys: None,
+        extended_card: None,
     };
     own_card(
         &agent,
@@ -97,6 +133,7 @@ fn upstream(shown: &web::Data<Shown>, clock: &Arc<ManualClock>) -> CardSource {
         credential: None,
         limits: UpstreamLimits::default(),
         destination: Destination::Trusted,
+        trust: CardTrust::of_agent(CardCheck::Off, None).unwrap(),
     };
     let egress = Egress::new(&load(None, &Environment::default()).unwrap());
     let clock: Arc<dyn Clock> = Arc::clone(clock) as _;
@@ -104,10 +141,14 @@ fn upstream(shown: &web::Data<Shown>, clock: &Arc<ManualClock>) -> CardSource {
     CardSource::Upstream(UpstreamCard::of(Arc::new(agent)))
 }
 
-async fn show(shown: web::Data<Shown>) -> HttpResponse {
-    shown.read.fetch_add(1, Ordering::SeqCst);
-    let card = *shown.card.lock();
-    card.map_or_else(
+async fn show(request: HttpRequest, shown: web::Data<Shown>) -> HttpResponse {
+    let text = if request.method() == actix_web::http::Method::POST {
+        *shown.answer.lock()
+    } else {
+        shown.read.fetch_add(1, Ordering::SeqCst);
+        *shown.card.lock()
+    };
+    text.map_or_else(
         || HttpResponse::ServiceUnavailable().finish(),
         |card| HttpResponse::Ok().body(card),
     )
@@ -123,12 +164,17 @@ async fn an_agent_of_ours_is_reached_below_our_origin() {
     let card = world.read("own").await.unwrap();
     let shown = body(&card);
     assert_eq!(shown["name"], "own");
+    let url = format!("{ORIGIN}/agents/own");
     assert_eq!(
         shown["supportedInterfaces"],
-        json!([{"url": format!("{ORIGIN}/agents/own"), "protocolBinding": "JSONRPC", "protocolVersion": "1.0"}])
+        json!([
+            {"url": url, "protocolBinding": "JSONRPC", "protocolVersion": "1.0"},
+            {"url": url, "protocolBinding": "HTTP+JSON", "protocolVersion": "1.0"},
+            {"url": url, "protocolBinding": "JSONRPC", "protocolVersion": "0.3"},
+        ])
     );
     assert_eq!(world.read("own").await.unwrap(), card, "the tag stays");
-    assert_eq!(world.read("nobody").await, Err(CardUnavailable));
+    assert_eq!(world.read("nobody").await, Err(NoCard::Away));
 }
 
 #[actix::test]
@@ -158,10 +204,10 @@ async fn the_card_of_an_agent_elsewhere_is_kept_for_a_while() {
 #[actix::test]
 async fn an_agent_that_is_away_is_shown_as_it_was() {
     let world = World::start();
-    assert_eq!(world.read("played").await, Err(CardUnavailable));
+    assert_eq!(world.read("played").await, Err(NoCard::Away));
     let asked = world.reads();
     world.show(Some(CARD));
-    assert_eq!(world.read("played").await, Err(CardUnavailable));
+    assert_eq!(world.read("played").await, Err(NoCard::Away));
     assert_eq!(world.reads(), asked, "it is left alone for a moment");
     world.clock.advance(CARD_RETRY);
     let card = world.read("played").await.unwrap();
@@ -180,6 +226,50 @@ async fn many_who_ask_at_once_cost_one_read() {
     let cards = futures_util::future::join_all((0..16).map(|_| world.read("played"))).await;
     assert!(cards.iter().all(|card| card.is_ok() && *card == cards[0]));
     assert_eq!(world.reads(), 1);
+}
+
+#[actix::test]
+async fn what_an_extended_card_says_beyond_the_card() {
+    let world = World::start();
+    let public = body(&world.read("own-extended").await.unwrap());
+    assert_eq!(public["capabilities"]["extendedAgentCard"], true);
+    assert_eq!(public["x-extra"], Value::Null);
+    let card = world.read_as("own-extended", CardSort::Extended).await;
+    let card = body(&card.unwrap());
+    assert_eq!(
+        (&card["skills"], &card["x-extra"], &card["name"]),
+        (&json!([{"id": "more"}]), &json!(1), &json!("own"))
+    );
+    let url = &card["supportedInterfaces"][0]["url"];
+    assert_eq!(url, &format!("{ORIGIN}/agents/own-extended"));
+    let none = world.read_as("own", CardSort::Extended).await;
+    assert_eq!(none, Err(NoCard::NotDeclared));
+}
+
+#[actix::test]
+async fn an_agents_own_extended_card_is_asked_for_where_it_declares_one() {
+    let world = World::start();
+    world.show(Some(CARD));
+    let none = world.read_as("played", CardSort::Extended).await;
+    assert_eq!(none, Err(NoCard::NotDeclared));
+    world.show(Some(DECLARES));
+    world.clock.advance(CARD_LIFE);
+    let refusal = r#"{"jsonrpc":"2.0","id":"1","error":{"code":-32007,"message":"none"}}"#;
+    let shown = r#"{"jsonrpc":"2.0","id":"1","result":{"name":"played for us","url":"http://0.0.0.0:1/rpc"}}"#;
+    world.tell(Some(refusal));
+    let none = world.read_as("played", CardSort::Extended).await;
+    assert_eq!(none, Err(NoCard::NotConfigured));
+    world.tell(Some(shown));
+    world.clock.advance(CARD_RETRY);
+    let card = world.read_as("played", CardSort::Extended).await;
+    let card = body(&card.unwrap());
+    assert_eq!(card["name"], "played for us");
+    let url = &card["supportedInterfaces"][0]["url"];
+    assert_eq!(url, &format!("{ORIGIN}/agents/played"));
+    world.tell(None);
+    world.clock.advance(CARD_LIFE);
+    let kept = world.read_as("played", CardSort::Extended).await;
+    assert_eq!(body(&kept.unwrap())["name"], "played for us");
 }
 
 #[test]

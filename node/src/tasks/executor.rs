@@ -180,6 +180,9 @@ pub enum ExecutorFailure {
     /// The agent answered that it will not answer this message.
     #[error("{0}")]
     Declined(&'static str),
+    /// The agent's card is not signed as it must be.
+    #[error("the agent's card is not signed by a key that is trusted")]
+    Distrusted,
     /// The task has ended meanwhile; nothing to report.
     #[error("the task has ended")]
     Ended,

@@ -1,17 +1,21 @@
 //! The agent card (A2A 1.0 §4.4): what an agent says of itself, and under which URLs it is reached.
 //!
-//! Children: `signature` (who says so), with what it covers in `payload` and `shape`, and `keys`.
+//! Children: `hosted` (the card of an agent behind a node), `signature` (who says so), with what it covers in `payload` and
+//! `shape`, and `keys`.
 
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::a2a::v03;
 use crate::object::{Extra, Fields, Invalid, Json, text};
 
+mod hosted;
 mod keys;
 mod payload;
 mod shape;
 pub mod signature;
 
+pub use hosted::{Extension, HTTP_JSON_BINDING, Offer, for_both};
 pub use keys::{KeySetError, TrustedKeys};
 pub use signature::{CardSigner, SignError};
 
@@ -44,6 +48,18 @@ pub struct AgentCard {
 }
 
 impl AgentCard {
+    /// Reads a card of either version. One that lists its interfaces is of 1.0, whatever else is on it for others.
+    ///
+    /// # Errors
+    /// When a required member is missing or of the wrong kind.
+    pub fn read_any(json: &str) -> Result<Self, Invalid> {
+        let card = Self::read(json)?;
+        if !card.supported_interfaces.is_empty() {
+            return Ok(card);
+        }
+        Ok(v03::read_card(json).unwrap_or(card))
+    }
+
     /// Reads a card of version 1.0.
     ///
     /// # Errors
@@ -63,15 +79,6 @@ impl AgentCard {
             skills: fields.list("skills", |raw| Ok(Json::capture(raw)))?,
             extra: fields.rest(),
         })
-    }
-
-    /// The same agent reached at `url` instead: one JSON-RPC 1.0 interface, and no signatures, since they covered other
-    /// URLs.
-    #[must_use]
-    pub fn served_at(mut self, url: String) -> Self {
-        self.supported_interfaces = vec![AgentInterface::jsonrpc(url)];
-        self.extra = self.extra.without("signatures");
-        self
     }
 }
 

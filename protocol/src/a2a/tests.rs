@@ -9,8 +9,7 @@
 use serde_json::value::RawValue;
 
 use super::{
-    AgentCard, Content, Message, SendMessageParams, StreamEvent, Task, TaskState, Timestamp,
-    Version,
+    Content, Message, SendMessageParams, StreamEvent, Task, TaskState, Timestamp, Version,
 };
 
 fn raw(json: &str) -> Box<RawValue> {
@@ -177,18 +176,5 @@ fn times_are_written_with_three_digits_in_utc() {
     assert_eq!(
         Timestamp::from_unix_ms(1_767_225_600_000).to_string(),
         "2026-01-01T00:00:00.000Z"
-    );
-}
-
-#[test]
-fn a_card_keeps_its_members_but_gets_our_url() {
-    let card = AgentCard::read(
-        r#"{"name":"A","description":"d","version":"2","supportedInterfaces":[{"url":"http://a/rpc","protocolBinding":"GRPC","protocolVersion":"1.0"}],"capabilities":{"streaming":true,"extensions":[{"uri":"urn:x"}]},"defaultInputModes":["text/plain"],"defaultOutputModes":[],"skills":[{"id":"s","x":1.50}],"provider":{"url":"u","organization":"o"},"signatures":[{"protected":"p","signature":"s"}]}"#,
-    )
-    .unwrap()
-    .served_at("http://me/agents/a".to_owned());
-    assert_eq!(
-        serde_json::to_string(&card).unwrap(),
-        r#"{"name":"A","description":"d","supportedInterfaces":[{"url":"http://me/agents/a","protocolBinding":"JSONRPC","protocolVersion":"1.0"}],"version":"2","capabilities":{"streaming":true,"extensions":[{"uri":"urn:x"}]},"defaultInputModes":["text/plain"],"defaultOutputModes":[],"skills":[{"id":"s","x":1.50}],"provider":{"url":"u","organization":"o"}}"#
     );
 }

@@ -1,6 +1,11 @@
 //! Cards: who sees one, and what it says of where to call.
 
-use archipel_tests::mesh::{FakeAgent, TestNode};
+use archipel_protocol::a2a::card::{
+    CardSigner, TrustedKeys,
+    signature::{VerifyError, verify},
+};
+use archipel_tests::mesh::{FakeAgent, TestMesh, TestNode, say, state_of};
+use serde_json::{Value, json};
 
 use crate::upstream_agent;
 
@@ -27,6 +32,15 @@ async fn a_card_says_where_and_how_to_call() {
             (&"JSONRPC".into(), &"1.0".into())
         );
         assert_eq!(card["capabilities"]["streaming"], true);
+        assert_eq!(
+            card["capabilities"]["extensions"][0]["uri"],
+            "urn:archipel:a2a:extension:last-event-id:v1"
+        );
+        assert_eq!(card["capabilities"]["extendedAgentCard"], Value::Null);
+        assert_eq!(
+            card["securityRequirements"],
+            json!([{"schemes": {"bearer": {}}}])
+        );
         for member in [
             "description",
             "version",
@@ -96,15 +110,217 @@ async fn a_card_of_an_upstream_agent_is_its_own_with_our_url() {
         (&card["name"], &card["description"]),
         (&"played".into(), &"an agent that a test plays".into())
     );
-    assert_eq!(card["supportedInterfaces"].as_array().unwrap().len(), 1);
-    assert_eq!(
-        card["supportedInterfaces"][0]["url"],
-        format!("{}/agents/played", node.origin())
-    );
+    for interface in card["supportedInterfaces"].as_array().unwrap() {
+        assert_eq!(interface["url"], format!("{}/agents/played", node.origin()));
+    }
     assert!(answer.text().contains("\"x-kept\":1.5"), "{answer}");
     assert!(!answer.text().contains("elsewhere.invalid"), "{answer}");
     // An agent that is away for a moment still has its card.
     drop(agent);
     let again = node.stranger().get(&path).await;
     assert_eq!((again.status, again.body), (200, answer.body));
+}
+
+/// Members that only a card of 0.3 has.
+const OF_03: [&str; 5] = [
+    "url",
+    "protocolVersion",
+    "preferredTransport",
+    "additionalInterfaces",
+    "security",
+];
+
+#[tokio::test]
+async fn a_card_is_of_the_version_that_is_asked_for() {
+    let node = TestNode::start(|_| {});
+    let own = format!("/agents/echo{CARD}");
+    let old = "/.well-known/agent.json";
+    for (path, asked, of_1, of_03) in [
+        (CARD, None, true, true),
+        (CARD, Some("1.0"), true, false),
+        (CARD, Some("1.0.1"), true, false),
+        (CARD, Some("0.3"), false, true),
+        (CARD, Some("7.0"), true, false),
+        (&own, None, true, false),
+        (&own, Some("0.3.0"), false, true),
+        (old, None, false, true),
+        (old, Some("1.0"), true, false),
+    ] {
+        let client = match asked {
+            Some(version) => node.stranger().with("a2a-version", version),
+            None => node.stranger().without("a2a-version"),
+        };
+        let answer = client.get(path).await;
+        assert_eq!(answer.header("vary"), Some("A2A-Version"));
+        let card = answer.json();
+        let has = |name: &str| !card[name].is_null();
+        assert_eq!(has("supportedInterfaces"), of_1, "{path} {asked:?} {card}");
+        assert_eq!(has("securityRequirements"), of_1, "{path} {asked:?} {card}");
+        for name in OF_03 {
+            assert_eq!(has(name), of_03, "{path} {asked:?} {name} {card}");
+        }
+        let scheme = &card["securitySchemes"]["bearer"];
+        assert_eq!(scheme["httpAuthSecurityScheme"].is_object(), of_1, "{card}");
+        assert_eq!(scheme["type"] == "http", of_03, "{card}");
+        if of_03 {
+            assert_eq!(card["url"], format!("{}/agents/echo", node.origin()));
+            assert_eq!(card["preferredTransport"], "JSONRPC");
+        }
+    }
+    let asked = format!("{own}?A2A-Version=0.3");
+    let client = node.stranger().without("a2a-version");
+    let card = client.get(&asked).await.json();
+    assert_eq!(card["protocolVersion"], "0.3.0");
+}
+
+#[tokio::test]
+async fn the_root_card_is_of_the_version_that_the_operator_chose() {
+    for (chosen, of_1, of_03) in [("1.0", true, false), ("0.3", false, true)] {
+        let node = TestNode::start(|config| config.add(&format!("a2a.root_card = \"{chosen}\"")));
+        let client = node.stranger().without("a2a-version");
+        let card = client.get(CARD).await.json();
+        assert_eq!(card["supportedInterfaces"].is_array(), of_1, "{card}");
+        assert_eq!(card["url"].is_string(), of_03, "{card}");
+    }
+}
+
+#[tokio::test]
+async fn a_card_has_a_date_that_can_be_asked_for() {
+    let node = TestNode::start(|_| {});
+    let first = node.stranger().get(CARD).await;
+    let date = first.header("last-modified").unwrap();
+    for (since, status) in [
+        (date, 304),
+        ("Fri, 01 Jan 2100 00:00:00 GMT", 304),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", 200),
+        ("yesterday", 200),
+    ] {
+        let client = node.stranger().with("if-modified-since", since);
+        assert_eq!(client.get(CARD).await.status, status, "{since}");
+        // A tag says more than a date.
+        let client = client.with("if-none-match", "\"other\"");
+        assert_eq!(client.get(CARD).await.status, 200, "{since}");
+    }
+}
+
+#[tokio::test]
+async fn every_form_of_a_card_is_signed_with_the_published_key() {
+    let node = TestNode::start(|_| {});
+    let answer = node.stranger().get("/.well-known/jwks.json").await;
+    assert_eq!(
+        answer.header("content-type"),
+        Some("application/jwk-set+json")
+    );
+    let keys = TrustedKeys::from_jwks(answer.text()).unwrap();
+    for version in ["", "1.0", "0.3"] {
+        let card = node.stranger().with("a2a-version", version).get(CARD).await;
+        verify(card.text(), &keys).unwrap();
+        let changed = card.text().replace("\"echo\"", "\"other\"");
+        assert_eq!(verify(&changed, &keys), Err(VerifyError::Wrong));
+    }
+    let node = node.stop().await.start();
+    let again = node.stranger().get("/.well-known/jwks.json").await;
+    assert_eq!(again.body, answer.body, "the key is kept");
+}
+
+#[tokio::test]
+async fn the_catalog_lists_what_the_caller_may_see() {
+    let node = TestNode::start(|config| {
+        for visibility in ["peers", "private"] {
+            config.add(&format!(
+                "[[agents]]\nid = \"for-{visibility}\"\nkind = \"echo\"\nvisibility = \"{visibility}\""
+            ));
+        }
+    });
+    let catalog = "/.well-known/ai-catalog.json";
+    let seen = |body: &Value| -> Vec<String> {
+        let entries = body["entries"].as_array().unwrap().iter();
+        let name = |entry: &Value| {
+            let url = entry["url"].as_str().unwrap().to_owned();
+            let below = url.strip_prefix(&format!("{}/agents/", node.origin()));
+            below.unwrap().strip_suffix(CARD).unwrap().to_owned()
+        };
+        entries.map(name).collect()
+    };
+    let answer = node.stranger().get(catalog).await;
+    assert_eq!(
+        answer.header("content-type"),
+        Some("application/ai-catalog+json")
+    );
+    assert_eq!(answer.json()["specVersion"], "1.0");
+    assert_eq!(
+        answer.json()["entries"][0]["type"],
+        "application/a2a-agent-card+json"
+    );
+    assert_eq!(seen(&answer.json()), ["echo"]);
+    let all = node.client().get(catalog).await.json();
+    assert_eq!(seen(&all), ["echo", "for-peers", "for-private"]);
+    // A credential that is wrong is refused, not taken for none.
+    let wrong = node.stranger().with("authorization", "Bearer wrong");
+    wrong.get(catalog).await.assert_gate(401, "Unauthorized");
+}
+
+#[tokio::test]
+async fn an_agent_is_shown_and_called_only_with_a_card_that_is_signed_as_it_must_be() {
+    let signer = CardSigner::new(&[9; 32], None).unwrap();
+    let plain = json!({
+        "name": "played", "description": "d", "version": "1",
+        "supportedInterfaces": [{"url": "http://0.0.0.0/", "protocolBinding": "JSONRPC", "protocolVersion": "1.0"}],
+        "capabilities": {"streaming": true}, "defaultInputModes": ["text/plain"],
+        "defaultOutputModes": ["text/plain"], "skills": [],
+    });
+    let signed = signer.sign(&plain.to_string()).unwrap();
+    let changed = signed.replace("\"d\"", "\"e\"");
+    for (check, card, shown) in [
+        ("require", &signed, true),
+        ("require", &changed, false),
+        ("require", &plain.to_string(), false),
+        ("warn", &changed, true),
+        ("off", &plain.to_string(), true),
+    ] {
+        let agent = FakeAgent::start_with(Some(card.clone()));
+        let node = TestNode::start(|config| {
+            let keys = signer.jwks();
+            let agent = upstream_agent("played", agent.origin());
+            config.add(&format!("{agent}\ncard_keys = '{keys}'"));
+            config.add(&format!("trust.cards = \"{check}\""));
+        });
+        let answer = node.stranger().get(&format!("/agents/played{CARD}")).await;
+        assert_eq!(
+            answer.status,
+            if shown { 200 } else { 503 },
+            "{check} {card}"
+        );
+        if !shown {
+            let client = node.client();
+            let answer = client.call("/agents/played", "SendMessage", say("hello"));
+            assert_eq!(state_of(&answer.await["task"]), "TASK_STATE_FAILED");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_peers_card_is_believed_by_the_key_that_the_peer_is_known_by() {
+    let path = format!("/peers/beta/agents/echo{CARD}");
+    let mesh = TestMesh::pair_with(|alpha| alpha.add("trust.cards = \"require\""), |_| {});
+    let answer = mesh.alpha.client().get(&path).await;
+    assert_eq!(answer.status, 200, "{answer}");
+    let keys = mesh.alpha.stranger().get("/.well-known/jwks.json").await;
+    let keys = TrustedKeys::from_jwks(keys.text()).unwrap();
+    verify(answer.text(), &keys).unwrap();
+    let old = mesh.alpha.client().with("a2a-version", "0.3");
+    let card = old.get(&path).await.json();
+    let url = format!("{}/peers/beta/agents/echo", mesh.alpha.origin());
+    assert_eq!(card["url"], url);
+    assert_eq!(card["protocolVersion"], "0.3.0");
+}
+
+#[tokio::test]
+async fn a_peer_that_signs_with_another_key_is_not_believed() {
+    let mesh = TestMesh::pair_with(
+        |alpha| alpha.add("trust.cards = \"require\""),
+        |beta| beta.add(&format!("a2a.card_seed = \"{}\"", "5".repeat(64))),
+    );
+    let path = format!("/peers/beta/agents/echo{CARD}");
+    assert_eq!(mesh.alpha.client().get(&path).await.status, 502);
 }

@@ -256,6 +256,9 @@ async fn play(request: HttpRequest, body: Bytes, played: web::Data<Played>) -> H
             None => HttpResponse::NotFound().finish(),
         };
     }
+    if request.path().ends_with("/.well-known/agent.json") {
+        return HttpResponse::NotFound().finish();
+    }
     let (answer, answered) = oneshot::channel();
     let headers = request.headers().iter();
     let call = AgentCall {

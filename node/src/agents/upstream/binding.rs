@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use url::Url;
 
 use crate::agents::upstream::interface::{Interface, uri};
-use crate::agents::upstream::wire::TaskParams;
+use crate::agents::upstream::wire::{CardParams, TaskParams};
 use crate::tasks::executor::ExecutorFailure;
 
 /// How an agent is spoken to.
@@ -43,6 +43,8 @@ pub(super) enum Ask<'a> {
     Get(&'a str),
     /// That it stops.
     Cancel(&'a str),
+    /// What it says of itself to us.
+    ExtendedCard,
 }
 
 /// A request as it is sent.
@@ -90,6 +92,11 @@ impl Interface {
         Ok(StreamEvent::Task(task))
     }
 
+    /// The card in an answer to `ExtendedCard`, as it came.
+    pub(super) fn read_card<'a>(&self, body: &'a [u8]) -> Result<&'a str, ExecutorFailure> {
+        self.result(body).map(RawValue::get)
+    }
+
     /// The code in a body that tells an error in this binding's own form.
     pub(super) fn read_refusal(&self, body: &[u8]) -> Option<i64> {
         match self.result(body) {
@@ -130,6 +137,10 @@ impl Interface {
             Ask::Stream(params) => sent(Method::SendStreamingMessage, params),
             Ask::Get(id) => of_task(Method::GetTask, id),
             Ask::Cancel(id) => of_task(Method::CancelTask, id),
+            Ask::ExtendedCard => {
+                let method = Method::GetExtendedAgentCard.name(version);
+                encode_request("1", method, &CardParams { tenant })
+            }
         };
         Ok(Written {
             method: HttpMethod::POST,
@@ -160,6 +171,11 @@ impl Interface {
                 HttpMethod::POST,
                 vec!["tasks".to_owned(), format!("{id}:cancel")],
                 Ok(b"{}".to_vec()),
+            ),
+            Ask::ExtendedCard => (
+                HttpMethod::GET,
+                vec!["extendedAgentCard".to_owned()],
+                Ok(Vec::new()),
             ),
         };
         Ok(Written {
@@ -280,6 +296,8 @@ mod tests {
         check(&agent, Ask::Get("x"), line, &rpc("tasks/get", of_task));
         let canceled = rpc("tasks/cancel", of_task);
         check(&agent, Ask::Cancel("x"), line, &canceled);
+        let card = rpc("agent/getAuthenticatedExtendedCard", "{}");
+        check(&agent, Ask::ExtendedCard, line, &card);
     }
 
     #[test]
@@ -293,6 +311,8 @@ mod tests {
             let stream = "POST http://a:1/v1/message:stream";
             check(&agent, Ask::Stream(&said), stream, message);
             check(&agent, Ask::Get("x"), "GET http://a:1/v1/tasks/x", "");
+            let card = "GET http://a:1/v1/extendedAgentCard";
+            check(&agent, Ask::ExtendedCard, card, "");
             let cancel = "POST http://a:1/v1/tasks/x%2F..:cancel";
             check(&agent, Ask::Cancel("x/.."), cancel, "{}");
         }

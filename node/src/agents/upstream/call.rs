@@ -1,12 +1,11 @@
-//! Calling an upstream agent: what every request carries, what an answer counts as, and its card.
+//! Calling an upstream agent: what every request carries, and what an answer counts as.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use archipel_kit::client::{Answer, ClientError, RequestBody, Timeouts};
 use archipel_kit::settings::Secret;
-use archipel_protocol::a2a::{AgentCard, Version, v03};
-use archipel_protocol::object::Invalid;
+use archipel_protocol::a2a::Version;
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Request, StatusCode, Uri};
@@ -14,24 +13,20 @@ use url::Url;
 
 use crate::agents::upstream::UpstreamLimits;
 use crate::agents::upstream::binding::{Ask, Binding, Written};
-use crate::agents::upstream::interface::{
-    Interface, card_below, card_of_host, names, old_card_below,
-};
+use crate::agents::upstream::interface::Interface;
+use crate::cards::trust::CardTrust;
 use crate::egress::{Destination, Egress};
 use crate::tasks::executor::ExecutorFailure;
 
 /// How long reading a card or telling a cancellation may take.
 const SHORT_EXCHANGE: Duration = Duration::from_secs(10);
 
-/// The largest card that is read.
-const MAX_CARD_BYTES: usize = 256 * 1024;
-
-const A2A_VERSION: HeaderName = HeaderName::from_static("a2a-version");
+pub(super) const A2A_VERSION: HeaderName = HeaderName::from_static("a2a-version");
 const A2A_EXTENSIONS: HeaderName = HeaderName::from_static("a2a-extensions");
 /// The same in 0.3.
 const X_A2A_EXTENSIONS: HeaderName = HeaderName::from_static("x-a2a-extensions");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
+pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// Servers of the HTTP+JSON binding may answer with either.
 const REST_JSON: HeaderValue = HeaderValue::from_static("application/a2a+json, application/json");
 const STREAM_OR_JSON: HeaderValue = HeaderValue::from_static("text/event-stream, application/json");
@@ -41,7 +36,7 @@ pub(super) struct Caller {
     url: Url,
     authorization: Option<HeaderValue>,
     limits: UpstreamLimits,
-    way: Way,
+    pub(super) way: Way,
 }
 
 /// The way to an agent.
@@ -49,6 +44,8 @@ pub(super) struct Way {
     /// Who chose its URL.
     pub(super) destination: Destination,
     pub(super) egress: Arc<Egress>,
+    /// What is asked of its card.
+    pub(super) trust: CardTrust,
 }
 
 /// What goes along with every request of one turn.
@@ -96,52 +93,6 @@ impl Caller {
         self.limits
     }
 
-    /// The agent's card: below its own URL, or that of its host if it speaks of this URL, or where it was before 0.3.
-    /// `None` when there is none.
-    pub(super) async fn card(&self) -> Result<Option<AgentCard>, ExecutorFailure> {
-        if let Some(card) = self.card_at(card_below(&self.url)).await? {
-            return Ok(Some(card));
-        }
-        if let Some(of_host) = card_of_host(&self.url) {
-            let card = self.card_at(Some(of_host)).await?;
-            if let Some(card) = card.filter(|card| names(card, &self.url)) {
-                return Ok(Some(card));
-            }
-        }
-        self.card_at(old_card_below(&self.url)).await
-    }
-
-    /// A card of either version. A server that has one for each gives that of 1.0; one that knows only 0.3 may refuse to
-    /// be asked for another.
-    async fn card_at(&self, uri: Option<Uri>) -> Result<Option<AgentCard>, ExecutorFailure> {
-        let uri = uri.ok_or(ExecutorFailure::Unreachable)?;
-        let mut answer = self.get(Version::V1, uri.clone()).await?;
-        if answer.status == StatusCode::BAD_REQUEST || answer.status == StatusCode::NOT_ACCEPTABLE {
-            answer = self.get(Version::V03, uri).await?;
-        }
-        if answer.status != StatusCode::OK {
-            let is_missing = answer.status.is_client_error();
-            return if is_missing {
-                Ok(None)
-            } else {
-                Err(refused(answer.status))
-            };
-        }
-        let body = answer.read_all(MAX_CARD_BYTES).await.map_err(failure)?;
-        let text = std::str::from_utf8(&body).map_err(|_| ExecutorFailure::NotA2a)?;
-        let card = read_card(text).map_err(|invalid| {
-            tracing::warn!(agent.url = %self.url, %invalid, "the card of an upstream agent is no card");
-            ExecutorFailure::NotA2a
-        });
-        card.map(Some)
-    }
-
-    async fn get(&self, version: Version, uri: Uri) -> Result<Answer, ExecutorFailure> {
-        let mut request = self.request(version, uri, JSON, RequestBody::empty());
-        *request.method_mut() = http::Method::GET;
-        self.exchange(request, short()).await
-    }
-
     /// Asks the agent for something. An error that it tells is [`ExecutorFailure::Refused`], whatever its HTTP status.
     pub(super) async fn ask(
         &self,
@@ -172,7 +123,7 @@ impl Caller {
             Ask::Stream(_) => self.limits.first_byte,
             // A blocking answer begins when the work is done.
             Ask::Send(_) => self.limits.turn,
-            Ask::Get(_) | Ask::Cancel(_) => return short(),
+            Ask::Get(_) | Ask::Cancel(_) | Ask::ExtendedCard => return short(),
         };
         Timeouts {
             first_byte: Some(first_byte),
@@ -215,7 +166,7 @@ impl Caller {
         request
     }
 
-    fn request(
+    pub(super) fn request(
         &self,
         version: Version,
         uri: Uri,
@@ -233,7 +184,7 @@ impl Caller {
         request
     }
 
-    async fn exchange(
+    pub(super) async fn exchange(
         &self,
         request: Request<RequestBody>,
         limits: Timeouts,
@@ -243,16 +194,7 @@ impl Caller {
     }
 }
 
-/// A card that names interfaces as 1.0 has them is one of 1.0, whatever else it has for clients of 0.3.
-fn read_card(text: &str) -> Result<AgentCard, Invalid> {
-    let card = AgentCard::read(text)?;
-    if !card.supported_interfaces.is_empty() {
-        return Ok(card);
-    }
-    Ok(v03::read_card(text).unwrap_or(card))
-}
-
-fn short() -> Timeouts {
+pub(super) fn short() -> Timeouts {
     Timeouts {
         first_byte: Some(SHORT_EXCHANGE),
         idle: None,
@@ -271,7 +213,7 @@ pub(in crate::agents) fn is_event_stream(answer: &Answer) -> bool {
     essence.eq_ignore_ascii_case("text/event-stream")
 }
 
-fn refused(status: StatusCode) -> ExecutorFailure {
+pub(super) fn refused(status: StatusCode) -> ExecutorFailure {
     match status {
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
             ExecutorFailure::Unreachable

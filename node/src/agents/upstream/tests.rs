@@ -16,6 +16,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{UpstreamAgent, UpstreamAgentSettings, UpstreamCard, UpstreamLimits};
+use crate::cards::shelf::NoCard;
+use crate::cards::trust::CardTrust;
+use crate::config::CardCheck;
 use crate::egress::{Destination, Egress};
 use crate::tasks::executor::{AgentExecutor, ExecutorFailure, Turn, TurnEvent, TurnEvents};
 
@@ -126,6 +129,7 @@ impl Agent {
             credential,
             limits,
             destination: Destination::Trusted,
+            trust: CardTrust::of_agent(CardCheck::Off, None).unwrap(),
         };
         let egress = Egress::new(&load(None, &Environment::default()).unwrap());
         let executor = Arc::new(UpstreamAgent::new(
@@ -527,7 +531,7 @@ async fn an_agent_without_a_card_is_tried_at_its_url() {
     assert_eq!(agent.next_call().await.path, "/");
     assert_eq!(
         UpstreamCard::of(Arc::clone(&agent.executor)).read().await,
-        None
+        Err(NoCard::Away)
     );
     agent.server.stop(false).await;
 }

@@ -23,6 +23,13 @@ pub(super) struct TaskParams<'a> {
     pub(super) id: &'a str,
 }
 
+/// Parameters of the operation on the agent's card (§3.1.11).
+#[derive(Debug, Serialize)]
+pub(super) struct CardParams<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) tenant: Option<&'a str>,
+}
+
 impl Known {
     /// Reads a task's memory. What cannot be read was not written here, and counts as nothing.
     pub(super) fn of(memory: &Json) -> Self {

@@ -128,6 +128,7 @@ fn named(name: &str, origin: &str, seed: u8) -> PeerSettings {
         name: name.to_owned(),
         origin: origin.to_owned(),
         ed25519_public_key: Some(key),
+        card_keys: None,
     }
 }
 
@@ -353,15 +354,21 @@ async fn cards_are_read_within_bounds() {
     let mut peer = Peer::start();
     let outbound = outbound(&with_keys(), &peer.origin, LIMITS);
     let card = |path: &'static str| outbound.card("beta", PathAndQuery::from_static(path));
-    assert_eq!(card("/.well-known/agent-card.json").await.unwrap(), "hello");
+    let read = card("/.well-known/agent-card.json").await.unwrap();
+    assert_eq!((read.body.as_ref(), read.modified), (&b"hello"[..], None));
+    assert!(!read.keys.is_empty());
     let (path, body, headers) = peer.seen.recv().await.unwrap();
     assert_eq!(
         (path.as_str(), body.len()),
         ("/.well-known/agent-card.json", 0)
     );
     assert_eq!(value_of(&headers, "accept"), Some("application/json"));
+    assert_eq!(value_of(&headers, "a2a-version"), Some("1.0"));
     assert!(value_of(&headers, "x-hive-federation-jwt").is_some());
-    assert_eq!(card("/large").await, Err(OutboundError::BadAnswer));
-    assert_eq!(card("/missing").await, Err(OutboundError::NoSuchAgent));
+    assert_eq!(card("/large").await.err(), Some(OutboundError::BadAnswer));
+    assert_eq!(
+        card("/missing").await.err(),
+        Some(OutboundError::NoSuchAgent)
+    );
     peer.server.stop(false).await;
 }

@@ -28,6 +28,7 @@ fn peer(name: &str, origin: &str, key: Option<&str>) -> PeerSettings {
         name: name.to_owned(),
         origin: origin.to_owned(),
         ed25519_public_key: key.map(str::to_owned),
+        card_keys: None,
     }
 }
 

@@ -32,6 +32,7 @@ fn beta() -> PeerSettings {
         name: "beta".to_owned(),
         origin: "https://beta.example".to_owned(),
         ed25519_public_key: Some(key),
+        card_keys: None,
     }
 }
 
