@@ -42,6 +42,8 @@ pub struct ClientOptions {
     pub keep_idle: Duration,
     /// How many unused connections are kept per server.
     pub max_idle_per_host: usize,
+    /// Who is believed over TLS, and what is shown. `None`: the authorities of this machine, and no certificate.
+    pub tls: Option<ClientConfig>,
 }
 
 impl ClientOptions {
@@ -52,6 +54,7 @@ impl ClientOptions {
             connect: Duration::from_secs(5),
             keep_idle: Duration::from_secs(60),
             max_idle_per_host: 64,
+            tls: None,
         }
     }
 }
@@ -104,6 +107,14 @@ impl ClientError {
             Self::ConnectTimeout | Self::FirstByteTimeout | Self::IdleTimeout | Self::TotalTimeout
         )
     }
+
+    /// Whether certainly no byte of the request has reached the server, so that it may be sent elsewhere.
+    pub const fn nothing_was_sent(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused(_) | Self::Connect(_) | Self::ConnectTimeout
+        )
+    }
 }
 
 /// The head of an answer, and its body as it arrives.
@@ -146,7 +157,7 @@ impl HttpClient {
     /// A client with an empty pool.
     pub fn new(options: ClientOptions) -> Self {
         let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls_config())
+            .with_tls_config(options.tls.unwrap_or_else(tls_config))
             .https_or_http()
             .enable_all_versions()
             .wrap_connector(GuardedConnector::new(options.addresses, options.connect));
@@ -230,6 +241,11 @@ fn chain(error: &dyn StdError) -> String {
     text
 }
 
+/// The certificates of the authorities that this machine trusts; none where it has none.
+pub fn machine_authorities() -> Vec<rustls::pki_types::CertificateDer<'static>> {
+    rustls_native_certs::load_native_certs().certs
+}
+
 /// Reading the machine's certificates takes milliseconds, so it happens once per process. A machine without any still
 /// speaks plain HTTP; TLS then fails at the handshake, with a cause that says so.
 fn tls_config() -> ClientConfig {
@@ -239,7 +255,7 @@ fn tls_config() -> ClientConfig {
             // An earlier caller may have installed the same one: the error says only that.
             let _ = aws_lc_rs::default_provider().install_default();
             let mut roots = RootCertStore::empty();
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            roots.add_parsable_certificates(machine_authorities());
             ClientConfig::builder()
                 .with_root_certificates(roots)
                 .with_no_client_auth()

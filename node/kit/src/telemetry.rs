@@ -1,12 +1,14 @@
 //! Logs, traces and metrics of one process.
 //!
-//! Read `log` (lines leave through a thread, never through a worker), then `metrics` (what is counted, and how cheaply).
+//! Read `log` (lines leave through a thread, never through a worker), then `metrics` (what is counted, and how cheaply),
+//! and `trace` (how spans are joined to those of others).
 //!
 //! Logs go to standard error. Traces and metrics are sent by OTLP only when an endpoint is set; metrics can always be
 //! read as Prometheus text.
 
 mod log;
 pub mod metrics;
+pub mod trace;
 
 use std::{io::IsTerminal as _, time::Duration};
 
@@ -26,7 +28,8 @@ use opentelemetry_sdk::{
 };
 use prometheus::TextEncoder;
 use tracing_subscriber::{
-    EnvFilter, Layer, Registry, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+    EnvFilter, Layer, Registry, fmt, layer::SubscriberExt as _, reload,
+    util::SubscriberInitExt as _,
 };
 
 use crate::{settings, settings::Scalar};
@@ -104,6 +107,8 @@ pub struct Telemetry {
     meters: SdkMeterProvider,
     traces: Option<SdkTracerProvider>,
     log: log::LogWriter,
+    /// Changes which lines are written; none where another telemetry of this process decides.
+    filter: Option<reload::Handle<EnvFilter, Registry>>,
 }
 
 impl Telemetry {
@@ -149,13 +154,31 @@ impl Telemetry {
             traces = Some(trace_provider(endpoint, resource)?);
         }
         let log = log::LogWriter::start()?;
-        install(settings, filter, &log, traces.as_ref());
+        let filter = install(settings, filter, &log, traces.as_ref());
         Ok(Self {
             registry,
             meters: meters.build(),
             traces,
             log,
+            filter,
         })
+    }
+
+    /// Whether spans are sent to anybody, so that making them is worth it.
+    pub fn sends_traces(&self) -> bool {
+        self.traces.is_some()
+    }
+
+    /// Which log lines are written, as it was set last.
+    pub fn log_filter(&self) -> Option<String> {
+        self.filter.as_ref()?.with_current(ToString::to_string).ok()
+    }
+
+    /// Changes which log lines are written, from now on. Gives whether that was possible: the process has one log, and
+    /// the telemetry that started first decides about it.
+    pub fn set_log_filter(&self, filter: &LogFilter) -> bool {
+        let handle = self.filter.as_ref();
+        handle.is_some_and(|handle| handle.reload(filter.directives()).is_ok())
     }
 
     /// The meter that the program's metrics are declared on; see [`metrics!`](crate::metrics!).
@@ -215,7 +238,8 @@ fn install(
     filter: EnvFilter,
     log: &log::LogWriter,
     traces: Option<&SdkTracerProvider>,
-) {
+) -> Option<reload::Handle<EnvFilter, Registry>> {
+    let (filter, handle) = reload::Layer::new(filter);
     let lines = fmt::layer().with_writer(log.clone());
     let lines = match settings.log_format {
         LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
@@ -223,11 +247,12 @@ fn install(
     };
     let spans = traces
         .map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("archipel")));
-    let _ = Registry::default()
+    let installed = Registry::default()
         .with(filter)
         .with(spans)
         .with(lines)
         .try_init();
+    installed.is_ok().then_some(handle)
 }
 
 #[cfg(test)]

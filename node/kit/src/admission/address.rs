@@ -4,33 +4,127 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-/// The address of the client of a request.
-///
-/// It is the socket's peer, unless that is a trusted proxy: then it is the last hop of `X-Forwarded-For` that is not
-/// itself a trusted proxy, because whatever stands before that hop was written by somebody we do not trust. A hop that
-/// is no address ends the search at the hop after it. IPv4 addresses in IPv6 clothes come back as IPv4.
-///
-/// `forwarded_for` are the header's lines in the order received (RFC 9110, section 5.3: together they are one list).
+/// Whom to believe about the client of a connection that comes from a proxy, and which header says it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ClientRules {
+    /// Who may speak for clients.
+    pub trust: Trust,
+    /// Where they say it.
+    pub header: ClientHeader,
+}
+
+/// Who may speak for clients.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Trust {
+    /// Nobody: the client is whoever connects.
+    #[default]
+    Nobody,
+    /// Proxies in these networks. The client is the last hop that is in none of them, because whatever stands before that
+    /// hop was written by somebody we do not trust.
+    Networks(Vec<IpNet>),
+    /// So many proxies, wherever they are; each has added one hop, so the client is that many hops from the end. For
+    /// proxies without fixed addresses, when nobody can go around them.
+    Hops(usize),
+}
+
+/// Which header tells the hops.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ClientHeader {
+    /// `X-Forwarded-For: client, proxy`.
+    #[default]
+    XForwardedFor,
+    /// `Forwarded: for=client, for=proxy` (RFC 7239).
+    Forwarded,
+    /// `X-Real-IP: client`: the nearest proxy alone says it, so it counts as one hop.
+    XRealIp,
+}
+
+impl ClientHeader {
+    /// The header's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::XForwardedFor => "x-forwarded-for",
+            Self::Forwarded => "forwarded",
+            Self::XRealIp => "x-real-ip",
+        }
+    }
+
+    /// The hop that one element of the list speaks of.
+    fn hop(self, element: &str) -> Option<IpAddr> {
+        match self {
+            Self::XForwardedFor | Self::XRealIp => parse_hop(element.trim()),
+            Self::Forwarded => forwarded_for(element).and_then(parse_hop),
+        }
+    }
+}
+
+impl ClientRules {
+    /// Whether the header has any say.
+    pub fn reads_header(&self) -> bool {
+        match &self.trust {
+            Trust::Nobody => false,
+            Trust::Networks(networks) => !networks.is_empty(),
+            Trust::Hops(hops) => *hops > 0,
+        }
+    }
+
+    /// The address of the client of a request that came over a connection from `peer`.
+    ///
+    /// `lines` are the header's in the order received (RFC 9110, section 5.3: together they are one list). A hop that is no
+    /// address ends the search at the hop after it. IPv4 addresses in IPv6 clothes come back as IPv4.
+    pub fn client<'h>(
+        &self,
+        peer: IpAddr,
+        lines: impl DoubleEndedIterator<Item = &'h str>,
+    ) -> IpAddr {
+        let mut client = peer.to_canonical();
+        let elements = lines.rev().flat_map(|line| line.rsplit(','));
+        for (passed, element) in elements.enumerate() {
+            let is_trusted = match &self.trust {
+                Trust::Nobody => false,
+                Trust::Networks(networks) => {
+                    networks.iter().any(|network| network.contains(&client))
+                }
+                Trust::Hops(hops) => passed < *hops,
+            };
+            if !is_trusted {
+                return client;
+            }
+            let Some(address) = self.header.hop(element) else {
+                return client;
+            };
+            client = address;
+            if self.header == ClientHeader::XRealIp {
+                return client;
+            }
+        }
+        client
+    }
+}
+
+/// The address of the client of a request, by the networks of trusted proxies and `X-Forwarded-For`; see
+/// [`ClientRules::client`].
 pub fn client_address<'h>(
     peer: IpAddr,
     forwarded_for: impl DoubleEndedIterator<Item = &'h str>,
     trusted: &[IpNet],
 ) -> IpAddr {
-    let mut client = peer.to_canonical();
-    if trusted.is_empty() {
-        return client;
+    ClientRules {
+        trust: Trust::Networks(trusted.to_vec()),
+        header: ClientHeader::XForwardedFor,
     }
-    let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(&address));
-    for hop in forwarded_for.rev().flat_map(|line| line.rsplit(',')) {
-        if !is_trusted(client) {
-            return client;
-        }
-        match parse_hop(hop.trim()) {
-            Some(address) => client = address,
-            None => return client,
-        }
-    }
-    client
+    .client(peer, forwarded_for)
+}
+
+/// The `for` of one element of `Forwarded`: `for="[2001:db8::17]:4711";proto=https`.
+fn forwarded_for(element: &str) -> Option<&str> {
+    let mut pairs = element.split(';').filter_map(|pair| pair.split_once('='));
+    let (_, node) = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case("for"))?;
+    let node = node.trim();
+    let quoted = node
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'));
+    Some(quoted.unwrap_or(node))
 }
 
 /// What a limit counts by: an IPv4 address, or the /64 of an IPv6 address, since one client owns all of it.
@@ -102,6 +196,61 @@ mod tests {
         check("fd00::1", &["[2a00::5]:443"], inside, "2a00::5");
         check("10.0.0.1", &["1.1.1.1:5050"], inside, "1.1.1.1");
         check("10.0.0.1", &["[2a00::5]"], inside, "2a00::5");
+    }
+
+    #[test]
+    fn each_header_and_each_kind_of_trust_finds_the_client() {
+        let check = |header: ClientHeader, trust: &Trust, lines: &[&str], expected: &str| {
+            let rules = ClientRules {
+                trust: trust.clone(),
+                header,
+            };
+            let client = rules.client("10.0.0.1".parse().unwrap(), lines.iter().copied());
+            assert_eq!(client.to_string(), expected, "{rules:?} {lines:?}");
+        };
+        let networks = Trust::Networks(vec!["10.0.0.0/8".parse().unwrap()]);
+        let elsewhere = Trust::Networks(vec!["172.16.0.0/12".parse().unwrap()]);
+        let (list, forwarded, real) = (
+            ClientHeader::XForwardedFor,
+            ClientHeader::Forwarded,
+            ClientHeader::XRealIp,
+        );
+        for header in [list, forwarded, real] {
+            for trust in [Trust::Nobody, Trust::Hops(0), elsewhere.clone()] {
+                check(header, &trust, &["6.6.6.6", "for=6.6.6.6"], "10.0.0.1");
+            }
+        }
+        check(list, &Trust::Hops(1), &["6.6.6.6, 1.1.1.1"], "1.1.1.1");
+        check(
+            list,
+            &Trust::Hops(2),
+            &["6.6.6.6, 1.1.1.1, 2.2.2.2"],
+            "1.1.1.1",
+        );
+        check(list, &Trust::Hops(2), &["1.1.1.1"], "1.1.1.1");
+        check(
+            list,
+            &Trust::Hops(2),
+            &["6.6.6.6, junk, 2.2.2.2"],
+            "2.2.2.2",
+        );
+        check(list, &Trust::Hops(1), &[], "10.0.0.1");
+        let hops = &["For=6.6.6.6, for=\"[2001:db8::17]:4711\";proto=https;by=x, for=10.2.3.4"];
+        check(forwarded, &networks, hops, "2001:db8::17");
+        check(forwarded, &Trust::Hops(1), hops, "10.2.3.4");
+        check(
+            forwarded,
+            &networks,
+            &["for=192.0.2.43:47011"],
+            "192.0.2.43",
+        );
+        for unknown in ["for=unknown", "for=_hidden", "by=1.1.1.1", "nonsense", ""] {
+            check(forwarded, &networks, &[unknown], "10.0.0.1");
+        }
+        check(real, &networks, &["1.1.1.1"], "1.1.1.1");
+        check(real, &networks, &["10.2.3.4", "6.6.6.6"], "6.6.6.6");
+        check(real, &networks, &["6.6.6.6, 10.2.3.4"], "10.2.3.4");
+        check(real, &networks, &["evil"], "10.0.0.1");
     }
 
     #[test]

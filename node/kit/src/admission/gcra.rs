@@ -30,6 +30,20 @@ impl Rule {
         }
     }
 
+    /// The part of this limit that one of several counts by itself, in percent; at least one call.
+    pub const fn part(self, percent: u64) -> Self {
+        if percent == 0 || percent >= 100 {
+            return self;
+        }
+        let calls = self.limit() * percent / 100;
+        let calls = if calls == 0 { 1 } else { calls };
+        let emission_us = self.emission_us * 100 / percent;
+        Self {
+            emission_us,
+            burst_us: emission_us * calls,
+        }
+    }
+
     /// How many calls may come at once: the limit that callers are told.
     pub const fn limit(self) -> u64 {
         self.burst_us / self.emission_us
@@ -123,5 +137,17 @@ mod tests {
         check(7, 7, 60 * SECOND / 7, 7);
         check(u32::MAX, 5, 1, 5);
         check(1, u32::MAX, 60 * SECOND, u64::from(u32::MAX));
+    }
+
+    #[test]
+    fn a_part_of_a_limit_is_slower_and_bursts_less() {
+        let check = |percent, emission_us, limit| {
+            let part = Rule::per_minute(60, 8).part(percent);
+            assert_eq!((part.emission_us, part.limit()), (emission_us, limit));
+        };
+        check(100, SECOND, 8);
+        check(25, 4 * SECOND, 2);
+        check(1, 100 * SECOND, 1);
+        check(0, SECOND, 8);
     }
 }

@@ -181,7 +181,8 @@ enum Failure {
 impl Failure {
     fn explain(self, limits: Timeouts) -> ClientError {
         match self {
-            Self::NotSent(_, error) => ClientError::Other(chain(&error)),
+            // It was closed before it was used: as good as none.
+            Self::NotSent(_, error) => ClientError::Connect(chain(&error)),
             Self::Late => {
                 earliest(limits).map_or(ClientError::FirstByteTimeout, |(_, error)| error)
             }

@@ -3,6 +3,10 @@
 //! Labels are enums, so the number of series is known when a metric is declared. A counter or gauge is then an array of
 //! atomics, one per series: counting costs a few nanoseconds and no allocation, and the meter reads the array only
 //! when somebody asks for the metrics. Series that never counted are not shown.
+//!
+//! Read `named` for metrics over names that only the configuration knows.
+
+mod named;
 
 use std::{
     borrow::Cow,
@@ -16,7 +20,13 @@ use std::{
 
 use opentelemetry::{KeyValue, metrics::Histogram as OtelHistogram};
 
+pub use named::{NamedHistogram, NamedSeries, observe_named};
 pub use opentelemetry::metrics::Meter;
+
+/// Boundaries of every histogram of times, in seconds.
+const SECONDS: [f64; 13] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 20.0, 60.0,
+];
 
 /// A label with a known set of values.
 pub trait Label: Copy {
@@ -224,9 +234,6 @@ impl<L: Labels> Histogram<L> {
 
 impl<L: Labels> Metric for Histogram<L> {
     fn register(meter: &Meter, name: &'static str, help: &'static str) -> Self {
-        const SECONDS: [f64; 13] = [
-            0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 20.0, 60.0,
-        ];
         let inner = meter
             .f64_histogram(name)
             .with_description(help)
