@@ -16,7 +16,7 @@ use archipel_kit::{
 };
 use clap::{Parser, Subcommand};
 
-use crate::{Gateway, GatewaySettings};
+use crate::{ConfigSource, Gateway, GatewaySettings};
 
 /// Wrong usage (as clap has it) or configuration.
 const EXIT_CONFIG: u8 = 2;
@@ -47,7 +47,7 @@ pub fn run() -> ExitCode {
     let command = Command::parse();
     let file = command.config.as_deref();
     let outcome = match command.action {
-        None | Some(Action::Serve) => with_settings(file, serve),
+        None | Some(Action::Serve) => with_settings(file, |settings| serve(settings, file)),
         Some(Action::CheckConfig) => with_settings(file, |_| say("configuration is good\n")),
         Some(Action::ExampleConfig) => {
             say(&settings::example::<GatewaySettings>()).map(|()| ExitCode::SUCCESS)
@@ -78,22 +78,29 @@ fn complain(text: &str) {
     let _ = writeln!(io::stderr(), "archipel-gateway: {text}");
 }
 
-fn serve(settings: GatewaySettings) -> anyhow::Result<()> {
+fn serve(settings: GatewaySettings, file: Option<&Path>) -> anyhow::Result<()> {
     let telemetry = Arc::new(Telemetry::start(&settings.telemetry, "archipel-gateway")?);
-    let served =
-        actix_web::rt::System::new().block_on(serve_until_signal(settings, Arc::clone(&telemetry)));
+    let source = ConfigSource {
+        file: file.map(Path::to_owned),
+        environment: Environment::of_process(),
+    };
+    let serving = serve_until_signal(settings, source, Arc::clone(&telemetry));
+    let served = actix_web::rt::System::new().block_on(serving);
     telemetry.shutdown();
     served
 }
 
 async fn serve_until_signal(
     settings: GatewaySettings,
+    source: ConfigSource,
     telemetry: Arc<Telemetry>,
 ) -> anyhow::Result<()> {
     let mut shutdown = Shutdown::listen().context("signals cannot be awaited")?;
-    let upstream = settings.upstream.to_string();
-    let gateway = Gateway::bind(settings, telemetry, Arc::new(SystemClock::new()))?;
-    tracing::info!(address = %gateway.addr(), upstream, "gateway listens");
+    let gateway = Gateway::bind(settings, source, telemetry, Arc::new(SystemClock::new()))?;
+    tracing::info!(address = %gateway.addr(), "gateway listens");
+    if let Some(admin) = gateway.admin_addr() {
+        tracing::info!(address = %admin, "operator's listener");
+    }
     let stop = gateway.stop_handle();
     actix_rt::spawn(async move {
         let signal = shutdown.requested().await;

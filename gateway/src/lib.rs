@@ -1,38 +1,47 @@
-//! The public edge of a mesh: limits, and a streaming proxy in front of a node. It knows no A2A beyond its paths and
-//! the shape of an error.
+//! The public edge of a mesh: limits, and a streaming proxy in front of nodes. It knows no A2A beyond its paths, the ids
+//! that lead to a node, and the shape of an error.
 //!
-//! Read `proxy` (what a request passes, in order), `route` (which places exist), `limiter` (how often), `upstream` and
-//! `exchange` (there and back), `refusal` (what is answered instead), `own` (what it says about itself), `config`.
+//! Read `server` (what a connection passes, in order), `proxy` (what a request passes, in order) with `guard`, `body` and
+//! `peek`, `route` (which places exist), `limiter` (how often), `upstream` and `exchange` (there and back), `refusal` (what is
+//! answered instead), `cors`, `own` (what it says about itself), `admin`, `access`, `state` and `reload` (which
+//! configuration is in force), `tls`, `config`.
 
+mod access;
+mod admin;
+mod body;
 pub mod cli;
-mod config;
+pub mod config;
+mod cors;
 mod exchange;
+mod guard;
 mod limiter;
 mod metrics;
 mod own;
+mod peek;
 mod proxy;
 mod refusal;
+mod reload;
 mod route;
+mod server;
 mod state;
+mod tls;
 mod upstream;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use actix_web::{
-    App, HttpServer,
-    dev::{Server, ServerHandle},
-    web,
-};
+use actix_server::{Server, ServerHandle};
 use archipel_kit::{clock::Clock, telemetry::Telemetry};
 
-use crate::{limiter::SharedLimit, proxy::Worker, state::Shared, upstream::Upstream};
+use crate::state::Shared;
 
 pub use crate::{
     config::{ForwardFor, GatewaySettings, WithoutRedis},
+    state::ConfigSource,
+    tls::BadTls,
     upstream::BadUpstream,
 };
 
-/// Why a gateway does not start.
+/// Why a gateway does not start, or a configuration cannot be taken.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The address is taken, or not ours.
@@ -41,6 +50,9 @@ pub enum StartError {
     /// See [`BadUpstream`].
     #[error(transparent)]
     Upstream(#[from] BadUpstream),
+    /// See [`BadTls`].
+    #[error("tls: {0}")]
+    Tls(#[from] BadTls),
     /// The Redis URL cannot be used.
     #[error("rate limit: {0}")]
     Redis(String),
@@ -50,53 +62,46 @@ pub enum StartError {
 pub struct Gateway {
     server: Server,
     address: SocketAddr,
+    admin: Option<(Server, SocketAddr)>,
     stop: StopHandle,
 }
 
 impl Gateway {
-    /// Binds the listener and makes everything that requests need. Must be called inside an actix system.
+    /// Binds the listeners, makes everything that requests need, and begins to watch nodes and configuration. Must be
+    /// called inside an actix system.
     ///
     /// # Errors
     /// See [`StartError`].
     pub fn bind(
         settings: GatewaySettings,
+        source: ConfigSource,
         telemetry: Arc<Telemetry>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
         let listen = settings.address();
-        let shared = Arc::new(Shared::new(settings, telemetry, clock));
-        // What a worker makes for itself is tried here once, so that a worker cannot fail at it.
-        make_worker(&shared)?;
-        let settings = shared.settings.clone();
-        let for_workers = Arc::clone(&shared);
-        let server = HttpServer::new(move || {
-            // A worker's clients and connections belong to its thread, so they are made on it.
-            let app = App::new().default_service(web::to(proxy::serve));
-            match make_worker(&for_workers) {
-                Ok(worker) => app.app_data(web::Data::new(worker)),
-                Err(_) => app,
-            }
-        })
-        .workers(worker_count(settings.workers))
-        .max_connections(settings.max_connections)
-        .client_request_timeout(settings.request_timeout)
-        // A client that closed its side has left: its exchange with the node must end.
-        .h1_allow_half_closed(false)
-        .tcp_nodelay(true)
-        .shutdown_timeout(settings.drain_timeout.as_secs())
-        .disable_signals()
-        .bind(listen)
-        .map_err(|error| StartError::Listen(listen, error))?;
-        let address = server.addrs().first().copied().unwrap_or(listen);
-        let server = server.run();
+        let admin_listen = settings.admin_listen;
+        let drain_delay = settings.drain_delay;
+        let shared = Shared::start(settings, source, telemetry, clock)?;
+        let (address, listener) =
+            server::bind(listen).map_err(|error| StartError::Listen(listen, error))?;
+        let server =
+            server::serve(&shared, listener).map_err(|error| StartError::Listen(listen, error))?;
         let stop = StopHandle {
             server: server.handle(),
-            drain_delay: settings.drain_delay,
-            shared,
+            drain_delay,
+            shared: Arc::clone(&shared),
         };
+        let admin = admin_listen.map(|address| {
+            admin::serve(address, &shared, stop.clone())
+                .map_err(|error| StartError::Listen(address, error))
+        });
+        let admin = admin.transpose()?;
+        upstream::watch(Arc::clone(&shared));
+        reload::watch(shared);
         Ok(Self {
             server,
             address,
+            admin,
             stop,
         })
     }
@@ -104,6 +109,11 @@ impl Gateway {
     /// The address it listens on; the real one where the settings say port 0.
     pub fn addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where the operator asks and steers, if anywhere.
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(|(_, address)| *address)
     }
 
     /// What ends it.
@@ -116,7 +126,16 @@ impl Gateway {
     /// # Errors
     /// When the server itself breaks.
     pub async fn run(self) -> io::Result<()> {
-        self.server.await
+        let admin = self.admin.map(|(admin, _)| {
+            let handle = admin.handle();
+            actix_rt::spawn(admin);
+            handle
+        });
+        let served = self.server.await;
+        if let Some(admin) = admin {
+            admin.stop(false).await;
+        }
+        served
     }
 }
 
@@ -136,29 +155,5 @@ impl StopHandle {
         tokio::time::sleep(self.drain_delay).await;
         self.shared.draining.cancel();
         self.server.stop(true).await;
-    }
-}
-
-fn make_worker(shared: &Arc<Shared>) -> Result<Worker, StartError> {
-    let settings = &shared.settings;
-    let limit = match (&shared.limiter, &settings.rate_limit_redis_url) {
-        (Some(limiter), Some(url)) => Some(
-            SharedLimit::connect(url, &settings.rate_limit_redis_prefix, limiter.rule())
-                .map_err(|error| StartError::Redis(error.to_string()))?,
-        ),
-        _ => None,
-    };
-    Ok(Worker {
-        shared: Arc::clone(shared),
-        upstream: Upstream::new(settings)?,
-        limit,
-    })
-}
-
-fn worker_count(setting: usize) -> usize {
-    if setting > 0 {
-        setting
-    } else {
-        std::thread::available_parallelism().map_or(1, usize::from)
     }
 }

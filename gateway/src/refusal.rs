@@ -1,285 +1,343 @@
 //! Everything the gateway answers itself instead of the node, and in which shape.
 
-use actix_web::{
-    HttpResponse, HttpResponseBuilder,
-    http::{
-        StatusCode,
-        header::{CONNECTION, RETRY_AFTER, WWW_AUTHENTICATE},
-    },
+use actix_http::{
+    Response, StatusCode,
+    header::{CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
 };
-use archipel_kit::{admission::Decision, client::ClientError, http::BodyError};
-use serde_json::{Value, json};
+use archipel_kit::{admission::Decision, client::ClientError, http::BodyError, metrics};
+use bytes::Bytes;
 
-/// Why a request is not passed on, or its answer not passed back.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Refusal {
-    #[error("uri_too_long")]
-    UrlTooLong,
-    #[error("headers_too_large")]
-    HeadersTooLarge,
-    #[error("not_found")]
-    NotFound,
-    #[error("unauthorized")]
-    Unauthorized,
-    #[error("user_agent_blocked")]
-    UserAgentBlocked,
-    /// The client used up its allowance of `limit` requests.
-    #[error("rate_limited")]
-    RateLimited { limit: u64, decision: Decision },
-    /// The limit is shared, and cannot be asked for.
-    #[error("rate_limit_unavailable")]
-    LimiterUnavailable,
-    #[error("payload_too_large")]
-    TooLarge,
-    #[error("request_timeout")]
-    BodyTimeout,
-    #[error("bad_request")]
-    BrokenBody,
-    #[error("origin_unavailable")]
-    UpstreamDown,
-    #[error("upstream_timeout")]
-    UpstreamTimeout,
-    #[error("bad_gateway")]
-    UpstreamBroken,
+use crate::{exchange::Outgoing, upstream::Unanswered};
+
+metrics! {
+    /// Why a request is not passed on, or its answer not passed back. The word is what `{"error": word}` says.
+    pub(crate) enum Reason = "reason" {
+        UrlTooLong = "uri_too_long",
+        BadPath = "bad_path",
+        NotFound = "not_found",
+        MethodNotAllowed = "method_not_allowed",
+        Closed = "closed",
+        HeadersTooLarge = "headers_too_large",
+        UserAgentBlocked = "user_agent_blocked",
+        MediaType = "unsupported_media_type",
+        Overloaded = "overloaded",
+        TooManyAtOnce = "too_many_at_once",
+        RateLimited = "rate_limited",
+        LimiterUnavailable = "rate_limit_unavailable",
+        Unauthorized = "unauthorized",
+        TooLarge = "payload_too_large",
+        BodyTimeout = "request_timeout",
+        BrokenBody = "bad_request",
+        TooDeep = "json_too_deep",
+        RpcMethod = "rpc_method_not_allowed",
+        NoUpstream = "no_upstream",
+        UpstreamDown = "origin_unavailable",
+        UpstreamTimeout = "upstream_timeout",
+        UpstreamBroken = "bad_gateway",
+    }
+}
+
+/// A reason, and what the client is told beside it.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) reason: Reason,
+    /// Seconds after which to come back.
+    retry_after: Option<u64>,
+    /// The limit that was reached: how many calls, and where it stands.
+    limit: Option<(u64, Decision)>,
+    /// What `Allow` says.
+    allow: Option<String>,
+}
+
+/// How a reason is told.
+struct Telling {
+    status: u16,
+    /// The code in the body of a JSON-RPC error, as the node behind has it: -32700 where the body did not arrive as it
+    /// should, -32601 for a method that is not there, -32000 for the rest. The public tier's -32005 for a spent allowance
+    /// means something else to A2A 1.0 clients.
+    code: i32,
+    /// `ErrorInfo.reason`: what a program reads there.
+    word: &'static str,
+    /// What a person reads.
+    message: &'static str,
+}
+
+/// In the order of the reasons.
+static TELLINGS: [Telling; 22] = [
+    Telling::new(414, -32000, "URI_TOO_LONG", "Request target too long."),
+    Telling::new(
+        400,
+        -32000,
+        "BAD_PATH",
+        "The path is not in its plain form.",
+    ),
+    Telling::new(404, -32000, "NOT_FOUND", "Not found."),
+    Telling::new(
+        405,
+        -32000,
+        "METHOD_NOT_ALLOWED",
+        "This method is not served here.",
+    ),
+    Telling::new(503, -32000, "CLOSED", "This place is closed for now."),
+    Telling::new(
+        431,
+        -32000,
+        "HEADERS_TOO_LARGE",
+        "Request headers too large.",
+    ),
+    Telling::new(
+        403,
+        -32000,
+        "USER_AGENT_BLOCKED",
+        "This client is not served.",
+    ),
+    Telling::new(
+        415,
+        -32000,
+        "UNSUPPORTED_MEDIA_TYPE",
+        "This media type is not served.",
+    ),
+    Telling::new(
+        503,
+        -32000,
+        "OVERLOADED",
+        "Too many requests are under way.",
+    ),
+    Telling::new(
+        429,
+        -32000,
+        "TOO_MANY_AT_ONCE",
+        "Too many requests at once.",
+    ),
+    Telling::new(429, -32000, "RATE_LIMITED", "Too many requests."),
+    Telling::new(
+        503,
+        -32000,
+        "RATE_LIMIT_UNAVAILABLE",
+        "The rate limit cannot be checked now.",
+    ),
+    Telling::new(401, -32000, "UNAUTHORIZED", "Unauthorized."),
+    Telling::new(413, -32700, "PAYLOAD_TOO_LARGE", "Payload too large."),
+    Telling::new(
+        408,
+        -32700,
+        "REQUEST_TIMEOUT",
+        "The request did not arrive in time.",
+    ),
+    Telling::new(400, -32700, "BROKEN_BODY", "The request body broke off."),
+    Telling::new(400, -32700, "JSON_TOO_DEEP", "The JSON nests too deep."),
+    Telling::new(
+        403,
+        -32601,
+        "RPC_METHOD_NOT_ALLOWED",
+        "This method is not served here.",
+    ),
+    Telling::new(
+        503,
+        -32000,
+        "UPSTREAM_UNAVAILABLE",
+        "No node behind the gateway can be asked now.",
+    ),
+    Telling::new(
+        503,
+        -32000,
+        "UPSTREAM_UNAVAILABLE",
+        "The node behind the gateway cannot be reached.",
+    ),
+    Telling::new(
+        504,
+        -32000,
+        "UPSTREAM_TIMEOUT",
+        "The node behind the gateway did not answer in time.",
+    ),
+    Telling::new(
+        502,
+        -32000,
+        "UPSTREAM_BROKEN",
+        "The node behind the gateway gave a broken answer.",
+    ),
+];
+
+impl Telling {
+    const fn new(status: u16, code: i32, word: &'static str, message: &'static str) -> Self {
+        Self {
+            status,
+            code,
+            word,
+            message,
+        }
+    }
+}
+
+impl Reason {
+    fn telling(self) -> &'static Telling {
+        static OTHER: Telling = Telling::new(500, -32000, "INTERNAL", "The gateway failed.");
+        TELLINGS.get(self as usize).unwrap_or(&OTHER)
+    }
+}
+
+impl From<Reason> for Refusal {
+    fn from(reason: Reason) -> Self {
+        let retry_after = match reason {
+            Reason::LimiterUnavailable
+            | Reason::UpstreamDown
+            | Reason::NoUpstream
+            | Reason::Overloaded
+            | Reason::TooManyAtOnce => Some(1),
+            _ => None,
+        };
+        Self {
+            reason,
+            retry_after,
+            limit: None,
+            allow: None,
+        }
+    }
 }
 
 impl Refusal {
-    pub(crate) const fn status(&self) -> StatusCode {
-        match self {
-            Self::UrlTooLong => StatusCode::URI_TOO_LONG,
-            Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Self::NotFound => StatusCode::NOT_FOUND,
-            Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::UserAgentBlocked => StatusCode::FORBIDDEN,
-            Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::LimiterUnavailable | Self::UpstreamDown => StatusCode::SERVICE_UNAVAILABLE,
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::BrokenBody => StatusCode::BAD_REQUEST,
-            Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
-            Self::UpstreamBroken => StatusCode::BAD_GATEWAY,
+    /// The client used up its allowance of `limit` requests.
+    pub(crate) const fn rate_limited(limit: u64, decision: Decision) -> Self {
+        Self {
+            reason: Reason::RateLimited,
+            retry_after: Some(seconds(decision.retry_after_us)),
+            limit: Some((limit, decision)),
+            allow: None,
         }
     }
 
-    /// The code in the body of a JSON-RPC error, as the node behind has it: -32700 where the body did not arrive as it
-    /// should, -32000 for the rest. The public tier's -32005 for a spent allowance means something else to A2A 1.0 clients.
-    const fn json_rpc_code(&self) -> i32 {
-        match self {
-            Self::TooLarge | Self::BodyTimeout | Self::BrokenBody => -32700,
-            _ => -32000,
+    /// The place is closed, and perhaps open again after so many seconds.
+    pub(crate) const fn closed(retry_after: u64) -> Self {
+        Self {
+            reason: Reason::Closed,
+            retry_after: Some(retry_after),
+            limit: None,
+            allow: None,
         }
     }
 
-    /// `ErrorInfo.reason`: what a program reads there.
-    const fn reason(&self) -> &'static str {
-        match self {
-            Self::UrlTooLong => "URI_TOO_LONG",
-            Self::HeadersTooLarge => "HEADERS_TOO_LARGE",
-            Self::NotFound => "NOT_FOUND",
-            Self::Unauthorized => "UNAUTHORIZED",
-            Self::UserAgentBlocked => "USER_AGENT_BLOCKED",
-            Self::RateLimited { .. } => "RATE_LIMITED",
-            Self::LimiterUnavailable => "RATE_LIMIT_UNAVAILABLE",
-            Self::TooLarge => "PAYLOAD_TOO_LARGE",
-            Self::BodyTimeout => "REQUEST_TIMEOUT",
-            Self::BrokenBody => "BROKEN_BODY",
-            Self::UpstreamDown => "UPSTREAM_UNAVAILABLE",
-            Self::UpstreamTimeout => "UPSTREAM_TIMEOUT",
-            Self::UpstreamBroken => "UPSTREAM_BROKEN",
+    /// Only these methods are served.
+    pub(crate) fn method_not_allowed(allowed: &[String]) -> Self {
+        Self {
+            allow: Some(allowed.join(", ")),
+            ..Reason::MethodNotAllowed.into()
         }
     }
 
-    /// What a person reads in the body of a JSON-RPC error.
-    const fn message(&self) -> &'static str {
-        match self {
-            Self::UrlTooLong => "Request target too long.",
-            Self::HeadersTooLarge => "Request headers too large.",
-            Self::NotFound => "Not found.",
-            Self::Unauthorized => "Unauthorized.",
-            Self::UserAgentBlocked => "This client is not served.",
-            Self::RateLimited { .. } => "Too many requests.",
-            Self::LimiterUnavailable => "The rate limit cannot be checked now.",
-            Self::TooLarge => "Payload too large.",
-            Self::BodyTimeout => "The request did not arrive in time.",
-            Self::BrokenBody => "The request body broke off.",
-            Self::UpstreamDown => "The node behind the gateway cannot be reached.",
-            Self::UpstreamTimeout => "The node behind the gateway did not answer in time.",
-            Self::UpstreamBroken => "The node behind the gateway gave a broken answer.",
-        }
+    pub(crate) fn status(&self) -> StatusCode {
+        // Every status of the table is one.
+        StatusCode::from_u16(self.reason.telling().status)
+            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
-    /// The answer: a JSON-RPC error where callers speak JSON-RPC, else `{"error": word}`.
-    pub(crate) fn answer(&self, json_rpc: bool) -> HttpResponse {
-        let mut answer = HttpResponse::build(self.status());
-        self.add_headers(&mut answer);
-        if !json_rpc {
-            return answer.json(json!({ "error": self.to_string() }));
-        }
-        answer.json(json!({
-            "jsonrpc": "2.0",
-            "id": null,
-            "error": { "code": self.json_rpc_code(), "message": self.message(), "data": [self.error_info()] },
-        }))
-    }
-
-    /// Why, for programs (A2A 1.0 §9.5); metadata are texts.
-    fn error_info(&self) -> Value {
-        let metadata = match self {
-            Self::RateLimited { limit, decision } => json!({
-                "retryAfterSeconds": seconds(decision.retry_after_us).to_string(),
-                "limit": limit.to_string(),
-            }),
-            _ => json!({}),
+    /// The answer: a JSON-RPC error where callers speak JSON-RPC, else `{"error": word}`. Every part of the text is ours,
+    /// so nothing in it needs escaping.
+    pub(crate) fn answer(&self, json_rpc: bool) -> Response<Outgoing> {
+        let telling = self.reason.telling();
+        let body = if json_rpc {
+            let metadata = match self.limit {
+                Some((limit, decision)) => format!(
+                    r#""retryAfterSeconds":"{}","limit":"{limit}""#,
+                    seconds(decision.retry_after_us)
+                ),
+                None => String::new(),
+            };
+            format!(
+                concat!(
+                    r#"{{"jsonrpc":"2.0","id":null,"error":{{"code":{},"message":"{}","data":[{{"#,
+                    r#""@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"{}","#,
+                    r#""domain":"archipel","metadata":{{{}}}}}]}}}}"#
+                ),
+                telling.code, telling.message, telling.word, metadata
+            )
+        } else {
+            use archipel_kit::telemetry::metrics::Label as _;
+            format!(r#"{{"error":"{}"}}"#, Reason::text(self.reason.index()))
         };
-        json!({
-            "@type": "type.googleapis.com/google.rpc.ErrorInfo",
-            "reason": self.reason(),
-            "domain": "archipel",
-            "metadata": metadata,
-        })
+        let body = Outgoing::Own(Bytes::from(body));
+        let mut answer = Response::with_body(self.status(), body);
+        self.add_headers(answer.headers_mut());
+        answer
     }
 
-    fn add_headers(&self, answer: &mut HttpResponseBuilder) {
-        match self {
-            Self::RateLimited { limit, decision } => {
-                let reset = seconds(decision.reset_us);
-                answer
-                    .insert_header((RETRY_AFTER, seconds(decision.retry_after_us)))
-                    .insert_header(("X-RateLimit-Limit", *limit))
-                    .insert_header(("X-RateLimit-Remaining", decision.remaining))
-                    .insert_header(("X-RateLimit-Reset", reset))
-                    .insert_header(("RateLimit-Limit", *limit))
-                    .insert_header(("RateLimit-Remaining", decision.remaining))
-                    .insert_header(("RateLimit-Reset", reset));
-            }
-            Self::LimiterUnavailable | Self::UpstreamDown => {
-                answer.insert_header((RETRY_AFTER, 1_u64));
-            }
-            Self::Unauthorized => {
-                answer.insert_header((WWW_AUTHENTICATE, "Bearer"));
+    fn add_headers(&self, headers: &mut HeaderMap) {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(after) = self.retry_after {
+            headers.insert(RETRY_AFTER, after.into());
+        }
+        if let Some((limit, decision)) = &self.limit {
+            add_limit_headers(headers, *limit, decision);
+        }
+        if let Some(allow) = &self.allow
+            && let Ok(allow) = HeaderValue::try_from(allow.as_str())
+        {
+            headers.insert(actix_http::header::ALLOW, allow);
+        }
+        match self.reason {
+            Reason::Unauthorized => {
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
             // The rest of the body is on its way; nobody will read it.
-            Self::TooLarge | Self::BodyTimeout | Self::BrokenBody => {
-                answer.insert_header((CONNECTION, "close"));
+            Reason::TooLarge | Reason::BodyTimeout | Reason::BrokenBody | Reason::TooDeep => {
+                headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }
             _ => {}
         }
     }
 }
 
-impl From<BodyError> for Refusal {
-    fn from(error: BodyError) -> Self {
-        match error {
-            BodyError::TooLarge(_) => Self::TooLarge,
-            BodyError::TimedOut => Self::BodyTimeout,
-            BodyError::Broken(_) => Self::BrokenBody,
-        }
+/// What is left of a limit, in the two spellings that clients read.
+pub(crate) fn add_limit_headers(headers: &mut HeaderMap, limit: u64, decision: &Decision) {
+    use actix_http::header::HeaderName;
+    let reset = seconds(decision.reset_us);
+    for (name, value) in [
+        (HeaderName::from_static("x-ratelimit-limit"), limit),
+        (
+            HeaderName::from_static("x-ratelimit-remaining"),
+            decision.remaining,
+        ),
+        (HeaderName::from_static("x-ratelimit-reset"), reset),
+        (HeaderName::from_static("ratelimit-limit"), limit),
+        (
+            HeaderName::from_static("ratelimit-remaining"),
+            decision.remaining,
+        ),
+        (HeaderName::from_static("ratelimit-reset"), reset),
+    ] {
+        headers.insert(name, value.into());
     }
 }
 
-impl From<&ClientError> for Refusal {
-    fn from(error: &ClientError) -> Self {
+impl From<BodyError> for Refusal {
+    fn from(error: BodyError) -> Self {
         match error {
-            error if error.is_timeout() => Self::UpstreamTimeout,
-            ClientError::Connect(_) | ClientError::Refused(_) => Self::UpstreamDown,
-            _ => Self::UpstreamBroken,
+            BodyError::TooLarge(_) => Reason::TooLarge,
+            BodyError::TimedOut => Reason::BodyTimeout,
+            BodyError::Broken(_) => Reason::BrokenBody,
         }
+        .into()
+    }
+}
+
+impl From<&Unanswered> for Refusal {
+    fn from(error: &Unanswered) -> Self {
+        match error {
+            Unanswered::NoNode => Reason::NoUpstream,
+            Unanswered::Busy => Reason::Overloaded,
+            Unanswered::Failed(error) if error.is_timeout() => Reason::UpstreamTimeout,
+            Unanswered::Failed(ClientError::Connect(_) | ClientError::Refused(_)) => {
+                Reason::UpstreamDown
+            }
+            Unanswered::Failed(_) => Reason::UpstreamBroken,
+        }
+        .into()
     }
 }
 
 /// Whole seconds, rounded up: a client that waits them is not early.
-const fn seconds(microseconds: u64) -> u64 {
+pub(crate) const fn seconds(microseconds: u64) -> u64 {
     microseconds.div_ceil(1_000_000)
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
-mod tests {
-    use actix_web::body::MessageBody as _;
-
-    use super::*;
-
-    fn body(refusal: &Refusal, json_rpc: bool) -> Value {
-        let bytes = refusal.answer(json_rpc).into_body().try_into_bytes();
-        serde_json::from_slice(&bytes.unwrap()).unwrap()
-    }
-
-    fn limited() -> Refusal {
-        let decision = Decision {
-            allowed: false,
-            remaining: 0,
-            retry_after_us: 1_500_000,
-            reset_us: 59_000_000,
-        };
-        Refusal::RateLimited {
-            limit: 60,
-            decision,
-        }
-    }
-
-    #[test]
-    fn a_refusal_takes_the_callers_shape() {
-        assert_eq!(
-            body(&Refusal::NotFound, false),
-            json!({"error": "not_found"})
-        );
-        let expected = json!({
-            "jsonrpc": "2.0",
-            "id": null,
-            "error": {"code": -32000, "message": "Too many requests.", "data": [{
-                "@type": "type.googleapis.com/google.rpc.ErrorInfo",
-                "reason": "RATE_LIMITED",
-                "domain": "archipel",
-                "metadata": {"retryAfterSeconds": "2", "limit": "60"},
-            }]},
-        });
-        assert_eq!(body(&limited(), true), expected);
-        let answer = limited().answer(true);
-        let header = |name: &str| answer.headers().get(name).unwrap().to_str().unwrap();
-        assert_eq!(
-            (
-                header("retry-after"),
-                header("x-ratelimit-limit"),
-                header("ratelimit-reset")
-            ),
-            ("2", "60", "59")
-        );
-    }
-
-    #[test]
-    fn each_refusal_has_its_status_code_and_reason() {
-        let check = |refusal: Refusal, status: u16, code: i64, reason: &str| {
-            let body = body(&refusal, true);
-            let told = (
-                refusal.status().as_u16(),
-                body.pointer("/error/code").and_then(Value::as_i64),
-                body.pointer("/error/data/0/reason").and_then(Value::as_str),
-            );
-            assert_eq!(told, (status, Some(code), Some(reason)), "{body}");
-        };
-        check(Refusal::TooLarge, 413, -32700, "PAYLOAD_TOO_LARGE");
-        check(Refusal::BodyTimeout, 408, -32700, "REQUEST_TIMEOUT");
-        check(Refusal::BrokenBody, 400, -32700, "BROKEN_BODY");
-        check(limited(), 429, -32000, "RATE_LIMITED");
-        check(Refusal::UrlTooLong, 414, -32000, "URI_TOO_LONG");
-        check(Refusal::HeadersTooLarge, 431, -32000, "HEADERS_TOO_LARGE");
-        check(Refusal::UserAgentBlocked, 403, -32000, "USER_AGENT_BLOCKED");
-        let unasked = Refusal::LimiterUnavailable;
-        check(unasked, 503, -32000, "RATE_LIMIT_UNAVAILABLE");
-        check(Refusal::UpstreamDown, 503, -32000, "UPSTREAM_UNAVAILABLE");
-        check(Refusal::UpstreamTimeout, 504, -32000, "UPSTREAM_TIMEOUT");
-        check(Refusal::UpstreamBroken, 502, -32000, "UPSTREAM_BROKEN");
-    }
-
-    #[test]
-    fn failures_of_the_node_have_their_status() {
-        let check = |error: ClientError, status: u16| {
-            assert_eq!(Refusal::from(&error).status().as_u16(), status)
-        };
-        check(ClientError::Connect("refused".to_owned()), 503);
-        check(ClientError::ConnectTimeout, 504);
-        check(ClientError::FirstByteTimeout, 504);
-        check(ClientError::TotalTimeout, 504);
-        check(ClientError::Other("reset".to_owned()), 502);
-    }
-}
+mod tests;

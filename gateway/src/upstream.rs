@@ -1,304 +1,437 @@
-//! The node behind the gateway: where a request goes, what it carries, and what comes back.
+//! The nodes behind the gateway: which one a request goes to, what happens when it fails there, and what comes back.
+//!
+//! Read `node` (what is known of one), `breaker` (when it is left out), `choice` (which one), `placement` (which one has a
+//! task), `budget` (how much may be sent again), `form` (what a request looks like), `lane` (one worker's way to one
+//! node), `health` (asking nodes how they are).
 
-use std::{
-    net::{IpAddr, Ipv4Addr},
-    time::Duration,
-};
+mod breaker;
+mod budget;
+mod choice;
+mod form;
+mod health;
+mod lane;
+mod node;
+mod placement;
 
-use actix_web::HttpRequest;
+use std::{net::IpAddr, rc::Rc, sync::Arc, time::Duration};
+
+use actix_http::Request as Received;
 use archipel_kit::{
-    client::{
-        AddressPolicy, Answer, ClientError, ClientOptions, HttpClient, PlainClient, RequestBody,
-        Timeouts, copy_if,
-    },
-    settings::Secret,
+    client::{Answer, ClientError, RequestBody, Timeouts},
+    clock::Clock,
+    telemetry::metrics::NamedHistogram,
 };
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Uri,
-    header::CONTENT_TYPE,
-    uri::{Authority, PathAndQuery, Scheme},
-};
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, uri::PathAndQuery};
+use rustls::ClientConfig;
 use url::Url;
 
 use crate::{
-    config::{ForwardFor, GatewaySettings},
+    config::{Balance, BreakerSettings, GatewaySettings, UpstreamSettings},
+    metrics::GatewayMetrics,
+    peek::Glance,
     route::Route,
+    tls::{self, BadTls},
 };
 
-/// Request headers that reach the node, beside those that begin with `a2a-` and those the operator adds. Everything
-/// else stays here: cookies, what speaks about the connection, what claims to come from a gateway or proxy.
-const PASSED: [&str; 21] = [
-    "accept",
-    "authorization",
-    "baggage",
-    "content-type",
-    "last-event-id",
-    "traceparent",
-    "tracestate",
-    "user-agent",
-    "x-a2a-extensions",
-    "x-correlation-id",
-    "x-hive-federation-jwt",
-    "x-hive-federation-proxy-operator-token",
-    "x-hive-federation-secret",
-    "x-hive-public-a2a-key",
-    "x-hive-public-identity",
-    "x-pilox-federation-jwt",
-    "x-pilox-federation-proxy-operator-token",
-    "x-pilox-federation-secret",
-    "x-pilox-public-a2a-key",
-    "x-pilox-public-identity",
-    "x-request-id",
-];
+pub(crate) use breaker::State as BreakerState;
+pub(crate) use choice::key_of;
+pub(crate) use health::{is_there, watch};
+pub(crate) use lane::Lane;
+pub(crate) use node::{Node, Turn};
+pub(crate) use placement::Placement;
 
-/// Both spellings of the header that shows a request came through a gateway; a node reads the one it knows.
-const GATEWAY_AUTH: [HeaderName; 2] = [
-    HeaderName::from_static("x-hive-gateway-auth"),
-    HeaderName::from_static("x-pilox-gateway-auth"),
-];
+use budget::RetryBudget;
+use choice::Candidate;
+use form::Form;
 
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-
-/// The settings of the upstream do not make a URL.
+/// The settings of the upstream cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("the upstream's URL and path do not fit together: {0}")]
-pub struct BadUpstream(#[from] http::Error);
+pub enum BadUpstream {
+    /// URL and paths make no URL together.
+    #[error("the upstream's URL and path do not fit together: {0}")]
+    Url(#[from] http::Error),
+    /// Its certificates or keys cannot be read.
+    #[error("TLS to {0}: {1}")]
+    Tls(String, BadTls),
+}
 
-/// One worker's way to the node, with its own pool of connections.
+/// One request of a client on its way to a node.
 #[derive(Debug)]
-pub(crate) struct Upstream {
-    way: Way,
-    /// Put before each path; empty for most.
-    base_path: String,
-    json_rpc: PathAndQuery,
-    auth: Option<HeaderValue>,
-    forward_for: ForwardFor,
-    passed_too: Vec<String>,
+pub(crate) struct Call<'a> {
+    pub(crate) route: Route,
+    pub(crate) received: &'a Received,
+    /// Who asks.
+    pub(crate) client: IpAddr,
+    /// Whom the connection comes from: the client, or a proxy before this gateway.
+    pub(crate) socket: IpAddr,
+    /// Which certificate the client showed.
+    pub(crate) certificate: Option<&'a HeaderValue>,
+    /// The gateway's own span, where there is one; else what the client sent is passed on.
+    pub(crate) traceparent: Option<HeaderValue>,
+    /// What a glance at the body told.
+    pub(crate) glance: Glance<'a>,
+}
+
+/// The body of a request to a node.
+#[derive(Debug)]
+pub(crate) enum Load {
+    /// All of it; it can be sent again.
+    Whole(Bytes),
+    /// What is still arriving.
+    Arriving(RequestBody),
+}
+
+/// Why no node answered.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unanswered {
+    /// None can be asked now.
+    #[error("no node can be asked now")]
+    NoNode,
+    /// Each takes as much as it may.
+    #[error("every node is busy")]
+    Busy,
+    /// The one that was asked failed.
+    #[error(transparent)]
+    Failed(#[from] ClientError),
+}
+
+/// The nodes of one configuration.
+#[derive(Debug)]
+pub(crate) struct Fleet {
+    members: Vec<Member>,
+    form: Arc<Form>,
+    /// Only where nodes keep their own tasks.
+    placement: Option<Arc<Placement>>,
+    budget: RetryBudget,
+    breaker: BreakerSettings,
+    slow_start: Duration,
+    retries: u32,
+    /// Requests that one node gets at once; 0 is no bound.
+    most_per_node: usize,
     limits: Timeouts,
+    connect: Duration,
 }
 
+/// A node and what this configuration says of it.
 #[derive(Debug)]
-enum Way {
-    /// Without TLS, as between neighbours: one server and one protocol, so the shorter way is enough.
-    Plain(PlainClient),
-    Tls(Box<HttpClient>, Authority),
+pub(crate) struct Member {
+    pub(crate) node: Arc<Node>,
+    pub(crate) weight: u32,
+    tls: Option<ClientConfig>,
+    settings: UpstreamSettings,
 }
 
-impl Upstream {
-    pub(crate) fn new(settings: &GatewaySettings) -> Result<Self, BadUpstream> {
-        let base = &settings.upstream;
-        let authority = authority(base).map_err(http::Error::from)?;
-        let base_path = base.path().trim_end_matches('/').to_owned();
-        let json_rpc = PathAndQuery::try_from(format!("{base_path}{}", settings.jsonrpc_path))
-            .map_err(http::Error::from)?;
-        let auth = settings
-            .upstream_auth_secret
-            .as_ref()
-            .map(bearer)
-            .transpose()
-            .map_err(http::Error::from)?;
-        let options = ClientOptions {
-            connect: settings.connect_timeout,
-            max_idle_per_host: 1024,
-            // The operator named the node, so it may have any address.
-            ..ClientOptions::new(AddressPolicy::Any)
-        };
-        let way = if base.scheme() == "https" {
-            Way::Tls(Box::new(HttpClient::new(options)), authority)
-        } else {
-            Way::Plain(PlainClient::new(options, &authority)?)
-        };
-        Ok(Self {
-            way,
-            base_path,
-            json_rpc,
-            auth,
-            forward_for: settings.forward_for,
-            passed_too: settings
-                .pass_headers
-                .iter()
-                .map(|name| name.to_ascii_lowercase())
-                .collect(),
+impl Fleet {
+    /// The nodes that the settings name. What is known of those that were there before is kept.
+    pub(crate) fn new(
+        settings: &GatewaySettings,
+        before: Option<&Self>,
+        first_byte: &NamedHistogram,
+    ) -> Result<Self, BadUpstream> {
+        let mut members = Vec::new();
+        for one in settings.all_upstreams() {
+            members.push(Member::new(one, settings, before, first_byte)?);
+        }
+        let fleet = Self {
+            members,
+            form: Arc::new(Form::new(settings)?),
+            placement: (settings.balance == Balance::Task).then(|| {
+                let known = before.and_then(|before| before.placement.clone());
+                known.unwrap_or_else(|| Arc::new(Placement::new(settings.remembered_tasks)))
+            }),
+            budget: RetryBudget::new(settings.retry_budget_percent),
+            breaker: settings.breaker.clone(),
+            slow_start: settings.slow_start,
+            retries: settings.retries,
+            most_per_node: settings.max_requests_per_upstream,
             limits: Timeouts {
                 first_byte: Some(settings.first_byte_timeout),
                 idle: Some(settings.idle_timeout),
                 total: Some(settings.total_timeout).filter(|total| !total.is_zero()),
             },
-        })
+            connect: settings.connect_timeout,
+        };
+        for member in &fleet.members {
+            Lane::make(member, &fleet, None)?;
+        }
+        Ok(fleet)
     }
 
-    /// Sends a request of `client` on, and waits for the head of the answer.
+    pub(crate) fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// One worker's ways to all nodes; those of `before` that still lead to the same place are kept, with their
+    /// connections.
+    pub(crate) fn lanes(&self, before: &[Rc<Lane>]) -> Vec<Rc<Lane>> {
+        // Each was made once when the configuration was read, so none can fail here.
+        let lanes = self
+            .members
+            .iter()
+            .map(|member| Lane::make(member, self, Some(before)));
+        lanes.flatten().collect()
+    }
+
+    /// Whether any node can be asked now.
+    pub(crate) fn can_serve(&self, now: Duration) -> bool {
+        self.members
+            .iter()
+            .any(|member| member.weight > 0 && member.node.may_be_asked(now))
+    }
+
+    /// Remembers which node has the task that an answer speaks of.
+    pub(crate) fn learn(&self, answer: &[u8], node: &Node) {
+        if let Some(placement) = &self.placement {
+            let glance = crate::peek::answer(answer);
+            for id in [glance.task, glance.context].into_iter().flatten() {
+                placement.learn(id, node.key());
+            }
+        }
+    }
+
+    /// Whether answers tell where tasks are.
+    pub(crate) const fn learns(&self) -> bool {
+        self.placement.is_some()
+    }
+
+    /// Sends a request of a client on, and waits for the head of the answer. What failed is sent elsewhere when that is
+    /// safe: nothing was sent, or asking twice changes nothing.
     pub(crate) async fn send(
         &self,
-        route: Route,
-        received: &HttpRequest,
-        client: IpAddr,
+        lanes: &[Rc<Lane>],
+        call: &Call<'_>,
+        load: Load,
+        worker: (&dyn Clock, &GatewayMetrics),
+    ) -> Result<(Answer, Turn), Unanswered> {
+        let (clock, metrics) = worker;
+        self.budget.earn();
+        let (mut load, whole) = match load {
+            Load::Whole(bytes) => (Some(bytes.clone().into()), Some(bytes)),
+            Load::Arriving(body) => (Some(body), None),
+        };
+        let mut tried = 0_u64;
+        for attempt in 0.. {
+            let now = clock.monotonic();
+            let index = self.choose(call, tried, now)?;
+            let Some((lane, body)) = lanes.get(index).zip(load.take()) else {
+                return Err(Unanswered::NoNode);
+            };
+            let turn = lane.node().enter(now, &self.breaker);
+            let outcome = self.exchange(lane, call, body).await;
+            let then = clock.monotonic();
+            lane.node().first_byte.record(then.saturating_sub(now));
+            let error = match outcome {
+                Ok(answer) => {
+                    lane.node().succeeded(then, &self.breaker);
+                    return Ok((answer, turn));
+                }
+                Err(error) => error,
+            };
+            lane.node().failed(then, &self.breaker);
+            tried |= 1 << index;
+            let is_safe = error.nothing_was_sent() || call.changes_nothing();
+            let again = whole.as_ref().filter(|_| {
+                is_safe
+                    && attempt < self.retries
+                    && self.choose(call, tried, then).is_ok()
+                    && self.budget.spend()
+            });
+            let Some(bytes) = again else {
+                return Err(error.into());
+            };
+            tracing::debug!(upstream = lane.node().name(), %error, "request is sent elsewhere");
+            metrics.retries.count(());
+            load = Some(bytes.clone().into());
+        }
+        Err(Unanswered::NoNode)
+    }
+
+    async fn exchange(
+        &self,
+        lane: &Lane,
+        call: &Call<'_>,
         body: RequestBody,
     ) -> Result<Answer, ClientError> {
         let mut request = Request::new(body);
-        *request.method_mut() = method(received.method());
-        self.fill_headers(request.headers_mut(), route, received, client);
-        let target = self.target(route, received)?;
-        self.way.send(request, target, self.limits).await
+        *request.method_mut() = method(call.received.method());
+        self.form.fill_headers(request.headers_mut(), call);
+        let target = lane.target(call)?;
+        lane.exchange(request, target, self.limits).await
     }
 
-    /// Whether the node answers at all, whatever it says.
-    pub(crate) async fn is_reachable(&self) -> bool {
-        const PATIENCE: Timeouts = Timeouts {
-            first_byte: Some(Duration::from_secs(2)),
-            idle: None,
-            total: None,
-        };
-        let request = Request::new(RequestBody::empty());
-        let target = PathAndQuery::from_static("/livez");
-        self.way.send(request, target, PATIENCE).await.is_ok()
-    }
-
-    fn target(&self, route: Route, received: &HttpRequest) -> Result<PathAndQuery, ClientError> {
-        // Made once: it is the busiest target, and its query is ignored.
-        if route == Route::JsonRpc {
-            return Ok(self.json_rpc.clone());
+    /// The node for a request, among those that were not tried.
+    fn choose(&self, call: &Call<'_>, tried: u64, now: Duration) -> Result<usize, Unanswered> {
+        if let [only] = self.members.as_slice() {
+            // The usual case needs no list.
+            let free = tried == 0 && only.node.may_be_asked(now);
+            return match free {
+                true if self.is_busy(&only.node) => Err(Unanswered::Busy),
+                true => Ok(0),
+                false => Err(Unanswered::NoNode),
+            };
         }
-        let received = received
-            .uri()
-            .path_and_query()
-            .map_or("/", |path| path.as_str());
-        let path = if self.base_path.is_empty() {
-            PathAndQuery::try_from(received)
+        if let Some(index) = self.placed(call) {
+            // Another node would say that there is no such task, which is not so.
+            let member = self.members.get(index);
+            let free = member.is_some_and(|member| member.node.may_be_asked(now));
+            return if free && tried & (1 << index) == 0 {
+                Ok(index)
+            } else {
+                Err(Unanswered::NoNode)
+            };
+        }
+        let mut any_busy = false;
+        let mut candidates: Vec<Candidate> = Vec::with_capacity(self.members.len());
+        for (index, member) in self.members.iter().enumerate() {
+            if member.weight == 0 || tried & (1 << index) != 0 || !member.node.may_be_asked(now) {
+                continue;
+            }
+            if self.is_busy(&member.node) {
+                any_busy = true;
+                continue;
+            }
+            candidates.push(
+                member
+                    .node
+                    .candidate(index, member.weight, now, self.slow_start),
+            );
+        }
+        let chosen = match (&self.placement, call.place_id()) {
+            (Some(_), Some(id)) => choice::by_key(&candidates, key_of(id)),
+            _ => choice::least_loaded(&candidates, now.subsec_nanos() as usize / 1000),
+        };
+        chosen.ok_or(if any_busy {
+            Unanswered::Busy
         } else {
-            PathAndQuery::try_from(format!("{}{received}", self.base_path))
-        };
-        path.map_err(|error| ClientError::Other(error.to_string()))
+            Unanswered::NoNode
+        })
     }
 
-    fn fill_headers(
-        &self,
-        headers: &mut HeaderMap,
-        route: Route,
-        received: &HttpRequest,
-        client: IpAddr,
-    ) {
-        headers.reserve(16);
-        copy_if(received.headers(), headers, |name| {
-            PASSED.binary_search(&name).is_ok()
-                || name.starts_with("a2a-")
-                || self.passed_too.iter().any(|passed| passed == name)
+    fn is_busy(&self, node: &Node) -> bool {
+        self.most_per_node > 0 && node.in_flight() >= self.most_per_node
+    }
+
+    /// The node that is known to have the task or conversation of a request.
+    fn placed(&self, call: &Call<'_>) -> Option<usize> {
+        let placement = self.placement.as_ref()?;
+        let ids = [call.task_of_path(), call.glance.task, call.glance.context];
+        let node = ids
+            .into_iter()
+            .flatten()
+            .find_map(|id| placement.find(id))?;
+        self.members
+            .iter()
+            .position(|member| member.node.key() == node)
+    }
+}
+
+impl Member {
+    fn new(
+        settings: UpstreamSettings,
+        all: &GatewaySettings,
+        before: Option<&Fleet>,
+        first_byte: &NamedHistogram,
+    ) -> Result<Self, BadUpstream> {
+        let name = Node::name_of(&settings);
+        let known = before.and_then(|before| {
+            let mut members = before.members.iter();
+            members.find(|member| member.node.name() == name && *member.node.url() == settings.url)
         });
-        if route == Route::JsonRpc && !headers.contains_key(CONTENT_TYPE) {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        }
-        if let Some(auth) = &self.auth {
-            for name in &GATEWAY_AUTH {
-                headers.insert(name, auth.clone());
-            }
-        }
-        if let Some(value) = self.forwarded_for(received, client) {
-            headers.insert(FORWARDED_FOR, value);
-        }
-    }
-
-    /// Never what the client wrote: only addresses that we saw or that a trusted proxy vouches for.
-    fn forwarded_for(&self, received: &HttpRequest, client: IpAddr) -> Option<HeaderValue> {
-        let peer = received.peer_addr().map(|peer| peer.ip().to_canonical());
-        match (self.forward_for, peer) {
-            (ForwardFor::Off, _) => None,
-            (ForwardFor::Chain, Some(peer)) if peer != client => {
-                HeaderValue::try_from(format!("{client}, {peer}")).ok()
-            }
-            _ => address_value(client),
-        }
+        let node = known.map_or_else(
+            || {
+                let series = first_byte.series(&name);
+                Arc::new(Node::new(name.clone(), settings.url.clone(), series))
+            },
+            |known| Arc::clone(&known.node),
+        );
+        let own = Some(&settings.tls).filter(|own| own.is_set());
+        let wanted = own.unwrap_or(&all.upstream_tls);
+        let tls = (settings.url.scheme() == "https" && wanted.is_set())
+            .then(|| tls::client_config(wanted))
+            .transpose()
+            .map_err(|error| BadUpstream::Tls(name, error))?;
+        Ok(Self {
+            node,
+            weight: settings.weight,
+            tls,
+            settings,
+        })
     }
 }
 
-impl Way {
-    async fn send(
-        &self,
-        mut request: Request<RequestBody>,
-        target: PathAndQuery,
-        limits: Timeouts,
-    ) -> Result<Answer, ClientError> {
-        let mut parts = http::uri::Parts::default();
-        parts.path_and_query = Some(target);
-        if let Self::Tls(_, authority) = self {
-            parts.scheme = Some(Scheme::HTTPS);
-            parts.authority = Some(authority.clone());
-        }
-        *request.uri_mut() =
-            Uri::from_parts(parts).map_err(|error| ClientError::Other(error.to_string()))?;
-        match self {
-            Self::Plain(client) => client.send(request, limits).await,
-            Self::Tls(client, _) => client.send(request, limits).await,
-        }
+impl<'a> Call<'a> {
+    /// Whether it may be asked twice: it only reads.
+    fn changes_nothing(&self) -> bool {
+        const READS: [&[u8]; 12] = [
+            b"GetTask",
+            b"ListTasks",
+            b"SubscribeToTask",
+            b"GetExtendedAgentCard",
+            b"GetTaskPushNotificationConfig",
+            b"ListTaskPushNotificationConfigs",
+            b"ListTaskPushNotificationConfig",
+            b"tasks/get",
+            b"tasks/list",
+            b"tasks/resubscribe",
+            b"tasks/pushNotificationConfig/get",
+            b"agent/getAuthenticatedExtendedCard",
+        ];
+        let method = self.received.method();
+        *method == actix_http::Method::GET
+            || *method == actix_http::Method::HEAD
+            || (!self.glance.is_odd
+                && self
+                    .glance
+                    .method
+                    .is_some_and(|method| READS.contains(&method)))
     }
-}
 
-/// Written by hand for IPv4, because each request needs one and the formatter's way is much longer.
-fn address_value(address: IpAddr) -> Option<HeaderValue> {
-    let text = match address {
-        IpAddr::V4(address) => dotted(address),
-        IpAddr::V6(address) => address.to_string(),
-    };
-    HeaderValue::try_from(text).ok()
-}
-
-fn dotted(address: Ipv4Addr) -> String {
-    let mut text = String::with_capacity(16);
-    for octet in address.octets() {
-        if octet >= 100 {
-            text.push(char::from(b'0' + octet / 100));
-        }
-        if octet >= 10 {
-            text.push(char::from(b'0' + octet / 10 % 10));
-        }
-        text.push(char::from(b'0' + octet % 10));
-        text.push('.');
+    /// What leads to a node by hash when nobody knows better.
+    fn place_id(&self) -> Option<&'a [u8]> {
+        self.glance
+            .context
+            .or(self.glance.task)
+            .or_else(|| self.task_of_path())
     }
-    text.pop();
-    text
-}
 
-fn authority(base: &Url) -> Result<Authority, http::uri::InvalidUri> {
-    let host = base.host_str().unwrap_or_default();
-    match base.port() {
-        Some(port) => Authority::try_from(format!("{host}:{port}")),
-        None => Authority::try_from(host),
+    /// The task of a REST call: `/agents/echo/tasks/ID`, perhaps with `:cancel` behind it.
+    fn task_of_path(&self) -> Option<&'a [u8]> {
+        let mut segments = self.received.path().split('/');
+        segments.find(|segment| *segment == "tasks")?;
+        let id = segments.next()?.split(':').next()?;
+        (!id.is_empty()).then_some(id.as_bytes())
     }
-}
-
-fn bearer(secret: &Secret) -> Result<HeaderValue, http::header::InvalidHeaderValue> {
-    let mut value = HeaderValue::try_from(format!("Bearer {}", secret.expose()))?;
-    value.set_sensitive(true);
-    Ok(value)
 }
 
 /// The methods that a route can have; it was matched before.
-fn method(method: &actix_web::http::Method) -> Method {
+fn method(method: &actix_http::Method) -> Method {
     match method.as_str() {
         "POST" => Method::POST,
         "DELETE" => Method::DELETE,
+        "HEAD" => Method::HEAD,
         _ => Method::GET,
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// The path of a base URL, to be put before every other; empty for most.
+fn base_path(base: &Url) -> &str {
+    base.path().trim_end_matches('/')
+}
 
-    #[test]
-    fn the_list_of_headers_can_be_searched() {
-        assert!(PASSED.is_sorted());
-    }
+/// A target that cannot be written; the request's own was checked when it was received.
+fn bad_target(error: &http::uri::InvalidUri) -> ClientError {
+    ClientError::Other(error.to_string())
+}
 
-    #[test]
-    fn addresses_are_written_as_everywhere() {
-        for octets in [
-            [0, 0, 0, 0],
-            [9, 10, 99, 100],
-            [101, 199, 200, 255],
-            [127, 0, 0, 1],
-        ] {
-            let address = Ipv4Addr::from(octets);
-            assert_eq!(dotted(address), address.to_string());
-        }
+/// The target of a call below one node.
+fn target_of(
+    call: &Call<'_>,
+    json_rpc: &PathAndQuery,
+    base_path: &str,
+) -> Result<PathAndQuery, ClientError> {
+    if call.route == Route::JsonRpc {
+        return Ok(json_rpc.clone());
     }
+    form::target(base_path, call.received.uri()).map_err(|error| bad_target(&error))
 }

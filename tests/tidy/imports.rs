@@ -145,7 +145,7 @@ const BANS: &[Ban] = &[
         within: PRODUCT,
         except: &[
             "node/src/egress.rs",
-            "gateway/src/upstream.rs",
+            "gateway/src/upstream/lane.rs",
             "node/kit/src/client.rs",
             "node/kit/src/client/",
         ],

@@ -64,8 +64,9 @@ fn every_problem_is_reported_at_once() {
         ("GATEWAY_UPSTREAM_AUTH_SECRET", "short"),
         ("GATEWAY_PASS_HEADERS", "X-Fine, Upgrade"),
         ("GATEWAY_SECURITY_HEADERS", "perhaps"),
-        ("GATEWAY_TLS_CERT_PATH", "/etc/tls/cert.pem"),
-        ("GATEWAY_MTLS_CA_PATH", "/etc/tls/ca.pem"),
+        ("GATEWAY_TLS_CERT_PATH", "/nowhere/cert.pem"),
+        ("GATEWAY_TLS_KEY_PATH", "/nowhere/key.pem"),
+        ("GATEWAY_ADMIN_LISTEN", "0.0.0.0:7481"),
         ("ARCHIPEL_LOG", "info,no=such=level"),
     ])
     .unwrap_err();
@@ -76,20 +77,79 @@ GATEWAY_UPSTREAM_FORWARD_FOR: expected one of `off` `socket` `chain`, found \"fi
 GATEWAY_TRUSTED_PROXIES[1]: expected a network such as 10.0.0.0/8, found \"10.0.0.0/99\"
 GATEWAY_MAX_BODY_BYTES: must be between \"1KiB\" and \"8MiB\", found \"10\"
 GATEWAY_SECURITY_HEADERS: expected true or false, found \"perhaps\"
+tls.certificate: /nowhere/cert.pem cannot be read: No such file or directory (os error 2)
 ARCHIPEL_LOG: expected a level or a list such as `info,archipel_node=debug`, found \"info,no=such=level\"
 upstream: must be an http:// or https:// URL with a host
 pass_headers[1]: \"Upgrade\" is never passed on
-GATEWAY_TLS_CERT_PATH: this gateway speaks plain HTTP only: unset it, and put a proxy that ends TLS before the gateway
-GATEWAY_MTLS_CA_PATH: this gateway speaks plain HTTP only: unset it, and put a proxy that ends TLS before the gateway";
+admin_listen: must be a loopback address";
     assert_eq!(problems.to_string(), expected);
 }
 
 #[test]
-fn a_key_for_tls_alone_is_a_problem_too() {
-    let problems = read(&[("GATEWAY_TLS_KEY_PATH", "/etc/tls/key.pem")]).unwrap_err();
-    let places: Vec<&str> = problems.iter().map(|problem| problem.at.as_str()).collect();
-    assert_eq!(places, ["GATEWAY_TLS_KEY_PATH"]);
+fn half_of_what_tls_needs_is_a_problem() {
+    let check = |variables: &[(&str, &str)], expected: &str| {
+        assert_eq!(read(variables).unwrap_err().to_string(), expected);
+    };
+    check(
+        &[("GATEWAY_TLS_KEY_PATH", "/etc/tls/key.pem")],
+        "tls.certificate: is needed with `key`",
+    );
+    check(
+        &[("GATEWAY_TLS_CERT_PATH", "/etc/tls/cert.pem")],
+        "tls.key: is needed with `certificate`",
+    );
+    check(
+        &[("GATEWAY_MTLS_CA_PATH", "/etc/tls/ca.pem")],
+        "tls.client_ca: needs `certificate` and `key`",
+    );
     assert!(read(&[("GATEWAY_TLS_KEY_PATH", "")]).is_ok());
+}
+
+#[test]
+fn tables_have_rules_of_their_own() {
+    let text = r#"
+trusted_hops = 1
+trusted_proxies = ["10.0.0.0/8"]
+proxy_header = "required"
+forward_for = "chain"
+[[upstreams]]
+url = "http://a:1"
+weight = 0
+[[upstreams]]
+url = "http://a:1/path"
+weight = 0
+[[upstreams]]
+url = "a:1"
+name = "third"
+weight = 0
+[[routes]]
+path = "agents"
+methods = ["GET", "PATCH"]
+[[tiers]]
+name = "pro"
+per_minute = 5
+key_hashes = ["00"]
+[cors]
+origins = ["https://ok.example", "https://*", "example.org"]
+[health]
+path = "readyz"
+"#;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("gateway.toml");
+    fs::write(&path, text).unwrap();
+    let problems = GatewaySettings::load(Some(&path), &Environment::default()).unwrap_err();
+    let expected = r#"upstreams[2].url: must be an http:// or https:// URL with a host
+routes[0].path: must begin with /
+routes[0].methods[1]: must be GET, HEAD, POST or DELETE, found "PATCH"
+tiers[0].key_hashes[0]: must be 64 hexadecimal digits
+cors.origins[1]: must be an origin such as https://app.example.org or https://*.example.org, found "https://*"
+cors.origins[2]: must be an origin such as https://app.example.org or https://*.example.org, found "example.org"
+upstreams[1].name: "a:1" is the name of another one
+upstreams: need one with a weight
+health.path: must be a path that begins with / and has no query
+trusted_hops: cannot stand beside `trusted_proxies`: set one of them
+forward_for: cannot be `chain` with `proxy_header`: the balancer's address is not seen"#;
+    assert_eq!(problems.to_string(), expected);
 }
 
 #[test]

@@ -25,7 +25,7 @@ fn shared(node: &Node, redis: &RedisServer, burst: &str, without_redis: &str) ->
 async fn state(redis: &RedisServer) -> (Option<String>, i64) {
     let client = redis::Client::open(redis.url()).unwrap();
     let mut connection = client.get_multiplexed_async_connection().await.unwrap();
-    let key = "archipel:gw:rl:127.0.0.1";
+    let key = "{archipel:gw:rl}:address:127.0.0.1";
     redis::pipe()
         .get(key)
         .pttl(key)
@@ -154,4 +154,111 @@ async fn recover(gateway: &TestGateway) {
             .contains("archipel_gateway_rate_limit_redis_up 1"),
         "redis is not used again"
     );
+}
+
+/// Replicas that count `per_minute` together over one Redis.
+fn replicas(node: &Node, redis: &RedisServer, per_minute: &str) -> Vec<TestGateway> {
+    let replica = || {
+        TestGateway::start(
+            node.address,
+            &[
+                ("GATEWAY_RATE_LIMIT_PER_MIN", per_minute),
+                ("GATEWAY_RATE_LIMIT_REDIS_URL", &redis.url()),
+                ("GATEWAY_RATE_LIMIT_REDIS_TIMEOUT_MS", "3000"),
+                ("GATEWAY_RATE_LIMIT_LOCAL_SHARE", "25"),
+                ("GATEWAY_RATE_LIMIT_HEADERS", "all"),
+            ],
+        )
+    };
+    std::iter::repeat_with(replica).take(4).collect()
+}
+
+/// 200 clients that call until each was refused, spread over the replicas; gives how many calls were admitted.
+async fn flood(gateways: &[TestGateway]) -> usize {
+    let clients = (0..200).map(|client| async move {
+        let gateway = gateways.get(client % gateways.len()).unwrap();
+        let mut admitted = 0;
+        while gateway.call_status(&[]).await == 200 {
+            admitted += 1;
+        }
+        admitted
+    });
+    join_all(clients).await.into_iter().sum()
+}
+
+/// The error: what comes free while the flood lasts, which is as much as the limit gives in that time.
+fn assert_admitted(admitted: usize, limit: usize, took: Duration) {
+    let comes_free = (limit as f64 * took.as_secs_f64() / 60.0).ceil() as usize + 1;
+    assert!(
+        admitted <= limit + comes_free && admitted * 100 >= limit * 98,
+        "{admitted} of {limit}, {comes_free} more in {took:?}"
+    );
+}
+
+#[test]
+async fn four_replicas_and_200_clients_get_what_the_limit_says() {
+    const LIMIT: usize = 2000;
+    let node = Node::start();
+    let mut redis = RedisServer::start().unwrap();
+    let gateways = replicas(&node, &redis, "2000");
+    let began = tokio::time::Instant::now();
+    let admitted = flood(&gateways).await;
+    assert_admitted(admitted, LIMIT, began.elapsed());
+
+    // Without Redis each gives its quarter, and says so.
+    redis.kill().unwrap();
+    for gateway in &gateways {
+        gateway.clock.advance(Duration::from_secs(120));
+    }
+    let answer = gateways.first().unwrap().call(&[]).await;
+    assert_eq!(
+        answer.headers.get("x-ratelimit-counted-by").unwrap(),
+        "this-gateway"
+    );
+    assert_eq!(answer.headers.get("ratelimit-limit").unwrap(), "500");
+    let admitted = flood(&gateways).await;
+    assert!(
+        (LIMIT * 98 / 100..=LIMIT).contains(&(admitted + 1)),
+        "{admitted}: their clocks stand still"
+    );
+
+    // Back without a restart, and shared again.
+    redis.restart().unwrap();
+    for gateway in &gateways {
+        gateway.clock.advance(Duration::from_secs(120));
+        recover(gateway).await;
+        gateway.clock.advance(Duration::from_secs(120));
+    }
+    redis.restart().unwrap();
+    for gateway in &gateways {
+        gateway.clock.advance(Duration::from_secs(1));
+    }
+    let began = tokio::time::Instant::now();
+    let admitted = flood(&gateways).await;
+    assert_admitted(admitted, LIMIT, began.elapsed());
+}
+
+#[test]
+async fn a_clock_of_redis_that_was_set_back_locks_nobody_out() {
+    let node = Node::start();
+    let redis = RedisServer::start().unwrap();
+    let gateway = shared(&node, &redis, "3", "deny");
+    let client = redis::Client::open(redis.url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    // A state of an hour ahead, as a clock leaves that was an hour fast.
+    let (seconds, _): (u64, u64) = redis::cmd("TIME")
+        .query_async(&mut connection)
+        .await
+        .unwrap();
+    let ahead = (seconds + 3600) * 1_000_000;
+    let _: () = redis::cmd("SET")
+        .arg("{archipel:gw:rl}:address:127.0.0.1")
+        .arg(ahead)
+        .query_async(&mut connection)
+        .await
+        .unwrap();
+    let answer = gateway.call(&[]).await;
+    let after = answer.headers.get("retry-after").unwrap();
+    let after: u64 = after.to_str().unwrap().parse().unwrap();
+    assert!(after <= 60, "one call's time, not an hour: {after}");
 }

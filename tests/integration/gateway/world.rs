@@ -1,10 +1,10 @@
 //! A node that the test plays, a gateway in front of it, and a client.
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
-use archipel_gateway::{Gateway, GatewaySettings, StopHandle};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, dev::ServerHandle, web};
+use archipel_gateway::{ConfigSource, Gateway, GatewaySettings, StopHandle};
 use archipel_kit::{
     client::{
         AddressPolicy, Answer, ClientError, ClientOptions, HttpClient, RequestBody, Timeouts,
@@ -46,6 +46,7 @@ pub(crate) struct Node {
     pub(crate) seen: mpsc::UnboundedReceiver<Seen>,
     /// What `/agents/stream` sends, piece by piece; closed once nobody reads that stream any more.
     pub(crate) pieces: mpsc::Sender<&'static str>,
+    server: ServerHandle,
 }
 
 struct Play {
@@ -71,6 +72,8 @@ impl Node {
                     web::to(std::future::pending::<HttpResponse>),
                 )
                 .route("/agents/headers", web::to(odd_headers))
+                .route("/agents/task", web::to(make_task))
+                .route("/readyz", web::to(HttpResponse::Ok))
                 .default_service(web::to(record))
         })
         .workers(1)
@@ -79,12 +82,31 @@ impl Node {
         .bind("127.0.0.1:0")
         .unwrap();
         let address = *server.addrs().first().unwrap();
-        actix_rt::spawn(server.run());
+        let server = server.run();
+        let handle = server.handle();
+        actix_rt::spawn(server);
         Self {
             address,
             seen,
             pieces,
+            server: handle,
         }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Ends it at once: its connections break, and nobody listens there any more.
+    pub(crate) async fn stop(&self) {
+        self.server.stop(false).await;
+    }
+
+    /// How many requests reached it so far.
+    pub(crate) fn count(&mut self) -> usize {
+        std::iter::from_fn(|| self.seen.try_recv().ok())
+            .filter(|seen| seen.target != "/readyz")
+            .count()
     }
 }
 
@@ -101,6 +123,15 @@ async fn record(request: HttpRequest, body: Bytes, play: web::Data<Play>) -> Htt
         })
         .unwrap();
     HttpResponse::Ok().json(serde_json::json!({ "ok": true }))
+}
+
+/// A task that only this node has.
+async fn make_task(request: HttpRequest) -> HttpResponse {
+    let port = request.app_config().local_addr().port();
+    HttpResponse::Ok().json(serde_json::json!({
+        "jsonrpc": "2.0", "id": 1,
+        "result": { "task": { "id": format!("task-of-{port}"), "contextId": format!("talk-of-{port}") } },
+    }))
 }
 
 async fn stream_pieces(play: web::Data<Play>) -> HttpResponse {
@@ -130,6 +161,7 @@ async fn odd_headers() -> HttpResponse {
 /// A gateway in front of a node, and a client of its own.
 pub(crate) struct TestGateway {
     pub(crate) address: SocketAddr,
+    pub(crate) admin: Option<SocketAddr>,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) stop: StopHandle,
     client: HttpClient,
@@ -139,30 +171,72 @@ impl TestGateway {
     /// Starts one on a free port; `variables` are added to its environment.
     pub(crate) fn start(node: SocketAddr, variables: &[(&str, &str)]) -> Self {
         let upstream = format!("http://{node}");
+        // Nodes that a test plays by hand are not asked how they are.
+        let mut all = vec![
+            ("GATEWAY_UPSTREAM_BASE", upstream.as_str()),
+            ("GATEWAY_HEALTH_INTERVAL_MS", "0"),
+        ];
+        all.extend(variables);
+        Self::start_from(None, &all)
+    }
+
+    /// Starts one from the text of a file, which may be written anew later.
+    pub(crate) fn start_from(file: Option<&Path>, variables: &[(&str, &str)]) -> Self {
         let mut environment = vec![
             ("GATEWAY_LISTEN", "127.0.0.1:0"),
-            ("GATEWAY_UPSTREAM_BASE", &upstream),
-        ];
-        environment.extend([
             ("GATEWAY_WORKERS", "1"),
             ("GATEWAY_DRAIN_TIMEOUT_MS", "1000"),
-        ]);
+        ];
         environment.extend(variables);
-        let settings: GatewaySettings = load(None, &environment.into_iter().collect()).unwrap();
+        let source = ConfigSource {
+            file: file.map(Path::to_owned),
+            environment: environment.into_iter().collect(),
+        };
+        let settings = GatewaySettings::load(file, &source.environment).unwrap();
         let quiet: TelemetrySettings =
             load(None, &[("ARCHIPEL_LOG", "off")].into_iter().collect()).unwrap();
         let telemetry = Arc::new(Telemetry::start(&quiet, "gateway-test").unwrap());
-        let clock = Arc::new(ManualClock::new(0));
-        let gateway = Gateway::bind(settings, telemetry, clock.clone()).unwrap();
-        let (address, stop) = (gateway.addr(), gateway.stop_handle());
+        let clock = Arc::new(ManualClock::new(1_700_000_000_000));
+        let gateway = Gateway::bind(settings, source, telemetry, clock.clone()).unwrap();
+        let (address, admin) = (gateway.addr(), gateway.admin_addr());
+        let stop = gateway.stop_handle();
         actix_rt::spawn(gateway.run());
         let client = HttpClient::new(ClientOptions::new(AddressPolicy::Any));
         Self {
             address,
+            admin,
             clock,
             stop,
             client,
         }
+    }
+
+    /// Waits until the metrics hold a line.
+    pub(crate) async fn wait_for(&self, line: &str) {
+        for _ in 0..500 {
+            if self.metrics().await.contains(line) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(
+            self.metrics().await.contains(line),
+            "{line} in {}",
+            self.metrics().await
+        );
+    }
+
+    /// Asks the operator's listener.
+    pub(crate) async fn admin(&self, method: &str, path: &str, body: &'static str) -> Answer {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("http://{}{path}", self.admin.unwrap()))
+            .body(body.into())
+            .unwrap();
+        self.client
+            .send(request, Timeouts::default())
+            .await
+            .unwrap()
     }
 
     /// Sends a request with headers and a body.

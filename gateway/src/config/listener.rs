@@ -1,0 +1,83 @@
+//! Settings of the listener: TLS, and what connections begin with.
+
+use std::{path::PathBuf, time::Duration};
+
+use archipel_kit::{
+    settings,
+    settings::{Problems, Secret},
+};
+
+use crate::tls;
+
+settings! {
+    /// TLS of the listener. Certificate and key together turn it on; files that change are read anew.
+    pub struct TlsSettings, check = TlsSettings::check {
+        /// The gateway's certificate with its chain (PEM).
+        pub certificate: Option<PathBuf>, env ["GATEWAY_TLS_CERT_PATH"], example "/etc/archipel/gateway.pem";
+        /// Its key (PEM). Others than its owner and group must not be able to read the file.
+        pub key: Option<PathBuf>, env ["GATEWAY_TLS_KEY_PATH"], example "/etc/archipel/gateway.key";
+        /// Opens the key when it is encrypted (PKCS #8).
+        pub key_passphrase: Option<Secret>, env ["GATEWAY_TLS_KEY_PASSPHRASE"];
+        /// The oldest version that is spoken.
+        pub min_version: TlsVersion = "1.2", env ["GATEWAY_TLS_MIN_VERSION"];
+        /// Certificates (PEM) of the authorities that clients' certificates must come from. Unset: clients show none.
+        pub client_ca: Option<PathBuf>, env ["GATEWAY_MTLS_CA_PATH"], example "/etc/archipel/clients-ca.pem";
+        /// Whether a client must show one. What it shows reaches the node in `X-Forwarded-Client-Cert`.
+        pub client_certificates: ClientCertificates = "required", env ["GATEWAY_MTLS_CLIENT_CERTIFICATES"];
+        /// How long browsers are told to come back over TLS only (`Strict-Transport-Security`). 0s: they are not told.
+        pub hsts: Duration = "0s", in "0s"..="730d", env ["GATEWAY_HSTS_SECONDS"];
+    }
+}
+
+impl TlsSettings {
+    fn check(&self, problems: &mut Problems) {
+        match (&self.certificate, &self.key) {
+            (Some(_), None) => problems.add("key", "is needed with `certificate`"),
+            (None, Some(_)) => problems.add("certificate", "is needed with `key`"),
+            (None, None) if self.client_ca.is_some() => {
+                problems.add("client_ca", "needs `certificate` and `key`");
+            }
+            (None, None) => {}
+            (Some(_), Some(_)) => {
+                if let Err(error) = tls::ServerTls::load(self) {
+                    problems.add("certificate", error.to_string());
+                }
+            }
+        }
+    }
+
+    /// Whether the listener speaks TLS.
+    pub fn is_on(&self) -> bool {
+        self.certificate.is_some()
+    }
+}
+
+settings! {
+    /// A version of TLS.
+    pub enum TlsVersion {
+        /// RFC 5246.
+        Tls12 = "1.2",
+        /// RFC 8446.
+        Tls13 = "1.3",
+    }
+}
+
+settings! {
+    /// Whether clients show certificates.
+    pub enum ClientCertificates {
+        /// They may.
+        Optional = "optional",
+        /// They must.
+        Required = "required",
+    }
+}
+
+settings! {
+    /// Whether connections begin with a PROXY header, which tells whom a balancer forwards for.
+    pub enum ProxyHeader {
+        /// They do not.
+        Off = "off",
+        /// They do, version 1 or 2; those without one are closed.
+        Required = "required",
+    }
+}

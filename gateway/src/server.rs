@@ -1,0 +1,183 @@
+//! What a connection passes before requests are read from it, in order.
+//!
+//! Read `stream` (a connection as the HTTP server sees it), then `crowd` (how much one address has at once).
+
+mod crowd;
+mod stream;
+
+use std::{io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+
+use actix_http::{HttpService, Protocol, error::DispatchError};
+use actix_server::{Server, ServerBuilder};
+use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, fn_service};
+use archipel_kit::admission::{limiter_key, read_proxy_header};
+use socket2::{Domain, Protocol as Transport, Socket, Type};
+use tokio::{net::TcpStream, time::timeout};
+use tokio_rustls::TlsAcceptor;
+
+use crate::{
+    config::ProxyHeader,
+    metrics::Unserved,
+    proxy::{self, Worker},
+    state::Shared,
+};
+
+pub(crate) use crowd::{Crowd, Place};
+pub(crate) use stream::Facts;
+
+use stream::Stream;
+
+/// Time for what comes before the first request: a PROXY header, the TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// How HTTP/2 without TLS begins, in its first bytes; no method of HTTP/1 does.
+const HTTP2_PREFACE: &[u8] = b"PRI ";
+
+/// A server on a bound listener.
+pub(crate) fn serve(shared: &Arc<Shared>, listener: std::net::TcpListener) -> io::Result<Server> {
+    let settings = &shared.current().settings;
+    let builder = ServerBuilder::new()
+        .workers(worker_count(settings.workers))
+        .max_concurrent_connections(settings.max_connections)
+        .shutdown_timeout(settings.drain_timeout.as_secs())
+        .disable_signals();
+    let ending = builder.graceful_shutdown_signal();
+    let shared = Arc::clone(shared);
+    let request_timeout = settings.request_timeout;
+    let keep_alive = settings.keep_alive;
+    let builder = builder.listen("gateway", listener, move || {
+        // A worker's clients and connections belong to its thread, so they are made on it.
+        let worker = Rc::new(Worker::new(Arc::clone(&shared)));
+        let for_expect = Rc::clone(&worker);
+        let ending = ending.clone();
+        let accepting = Arc::clone(&shared);
+        let http = HttpService::build()
+            .keep_alive(keep_alive)
+            .client_request_timeout(request_timeout)
+            // A client that closed its side has left: its exchange with the node must end.
+            .h1_allow_half_closed(false)
+            .graceful_shutdown_signal(move || {
+                let ending = ending.clone();
+                async move { ending.notified().await }
+            })
+            .on_connect_ext(|stream: &Stream, data| {
+                data.insert(stream.facts());
+            })
+            .expect(fn_service(move |request| {
+                let worker = Rc::clone(&for_expect);
+                async move { proxy::expect(request, &worker) }
+            }))
+            .finish(fn_service(move |request| {
+                proxy::serve(request, Rc::clone(&worker))
+            }));
+        fn_service(move |stream| accept(stream, Arc::clone(&accepting)))
+            .into_factory()
+            .and_then(http)
+    })?;
+    Ok(builder.run())
+}
+
+/// The order of everything before HTTP.
+async fn accept(
+    mut stream: TcpStream,
+    shared: Arc<Shared>,
+) -> Result<(Stream, Protocol, Option<SocketAddr>), DispatchError> {
+    let current = shared.current();
+    let settings = &current.settings;
+    let unserved = |why: Unserved, error: io::Error| {
+        shared.metrics.unserved.count(why);
+        DispatchError::Io(error)
+    };
+    // Without it each small write after the first waits up to 40 ms for the peer's delayed acknowledgement.
+    stream
+        .set_nodelay(true)
+        .map_err(|error| unserved(Unserved::Broken, error))?;
+    let mut peer = stream
+        .peer_addr()
+        .map_err(|error| unserved(Unserved::Broken, error))?;
+    // Whom it is forwarded for, before anything that counts addresses.
+    if settings.proxy_header == ProxyHeader::Required {
+        if !settings.trusts(peer.ip()) {
+            return Err(unserved(
+                Unserved::ProxyHeader,
+                io::ErrorKind::PermissionDenied.into(),
+            ));
+        }
+        let told = timeout(HANDSHAKE, read_proxy_header(&mut stream)).await;
+        let told = told.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        peer = told
+            .map_err(|error| unserved(Unserved::ProxyHeader, error))?
+            .unwrap_or(peer);
+    }
+    // How much of us this address has already. Proxies that we trust stand for many.
+    let stands_for_many = settings.trusts(peer.ip());
+    let most = settings.max_connections_per_address;
+    let place =
+        if most == 0 || stands_for_many {
+            None
+        } else {
+            let place = shared.connections.enter(limiter_key(peer.ip()), most);
+            Some(place.ok_or_else(|| {
+                unserved(Unserved::TooMany, io::ErrorKind::ConnectionRefused.into())
+            })?)
+        };
+    // Who they are, where TLS tells.
+    let tls = current.tls.as_ref().map(|tls| Arc::clone(&tls.config));
+    // A connection must not hold the configuration it began with.
+    let http2 = settings.http2_without_tls;
+    let first_byte = settings.request_timeout;
+    drop(current);
+    if let Some(tls) = tls {
+        let accepted = timeout(HANDSHAKE, TlsAcceptor::from(tls).accept(stream)).await;
+        let accepted = accepted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        let stream = accepted.map_err(|error| unserved(Unserved::Handshake, error))?;
+        let protocol = stream::protocol(&stream);
+        return Ok((Stream::tls(stream, place), protocol, Some(peer)));
+    }
+    // That it says anything at all: the HTTP server's own patience begins with the first byte.
+    let protocol = first_words(&stream, http2, first_byte).await;
+    let protocol = protocol.map_err(|error| unserved(Unserved::Silent, error))?;
+    Ok((Stream::plain(stream, place), protocol, Some(peer)))
+}
+
+/// Waits for the first bytes of a connection without TLS, and tells from them what is spoken.
+async fn first_words(stream: &TcpStream, http2: bool, patience: Duration) -> io::Result<Protocol> {
+    let spoke = async {
+        stream.readable().await?;
+        let mut first = [0; HTTP2_PREFACE.len()];
+        if http2 && stream.peek(&mut first).await? == first.len() && first == *HTTP2_PREFACE {
+            return Ok(Protocol::Http2);
+        }
+        Ok(Protocol::Http1)
+    };
+    if patience.is_zero() {
+        return spoke.await;
+    }
+    timeout(patience, spoke)
+        .await
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+pub(crate) fn worker_count(setting: usize) -> usize {
+    if setting > 0 {
+        setting
+    } else {
+        std::thread::available_parallelism().map_or(1, usize::from)
+    }
+}
+
+/// Binds a listener, and tells where it is.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<(SocketAddr, std::net::TcpListener)> {
+    // More may wait to be accepted than the standard library's listener allows.
+    const BACKLOG: i32 = 4096;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Transport::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    let listener = std::net::TcpListener::from(socket);
+    Ok((listener.local_addr()?, listener))
+}
