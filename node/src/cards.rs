@@ -1,7 +1,7 @@
 //! Cards as the node shows them, and what it makes of the cards of others.
 //!
-//! Read `key` (with what our cards are signed), `trust` (whose signatures are believed) and `shelf` (what is known of one
-//! agent's cards). Here: the forms in which one card is served, each signed.
+//! Read `key` (with what our cards are signed), `trust` (whose signatures are believed), `shelf` (what is known of one
+//! agent's cards) and `declared` (what of it decides about calls). Here: the forms in which one card is served, each signed.
 
 use std::borrow::Cow;
 
@@ -10,6 +10,7 @@ use archipel_protocol::a2a::card::{CardSigner, Extension, for_both};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
+pub mod declared;
 pub mod key;
 pub mod shelf;
 pub mod trust;

@@ -31,6 +31,7 @@ use crate::tasks::Tasks;
 pub mod auth;
 mod binding;
 mod card;
+mod extensions;
 mod limits;
 mod operation;
 mod operator;
@@ -40,6 +41,7 @@ mod rpc;
 mod sse;
 
 use binding::Binding;
+use extensions::Wanted;
 use operation::Asking;
 
 /// Where a card is, below its agent (RFC 8615), and where clients of 0.3 may still look for it.
@@ -140,12 +142,15 @@ async fn call_agent(
         edge,
         caller: &caller,
         agent: &agent,
+        version: call.version(),
         traceparent: auth::header(request, "traceparent"),
-        extensions: auth::header(request, "a2a-extensions"),
+        extensions: Wanted::of(request),
         last_event: sse::last_event(request),
     };
     let outcome = operation::run(&asking, call.method(), call.operation()).await;
-    call.tell(edge, outcome)
+    let mut answer = call.tell(edge, outcome)?;
+    asking.acknowledge_extensions(answer.headers_mut());
+    Ok(answer)
 }
 
 /// A call to an agent of a peer: the same gates, then federation instead of an operation.

@@ -15,6 +15,7 @@ use archipel_protocol::a2a::{AgentCard, AgentInterface, Capabilities};
 use archipel_protocol::object::{Extra, Json};
 use serde_json::Value;
 
+use crate::cards::declared::Declared;
 use crate::cards::shelf::{CardSort, CardSource, Found, Making, NoCard, Place, Shelf};
 use crate::cards::{CardForm, ServedCard};
 use crate::config::{AgentSettings, Visibility};
@@ -28,6 +29,8 @@ pub struct HostedAgent {
     pub visibility: Visibility,
     /// Does the work.
     pub executor: Arc<dyn AgentExecutor>,
+    /// What its card says about calls.
+    pub declared: Arc<Declared>,
 }
 
 /// The agents of a node.
@@ -70,6 +73,8 @@ pub struct HostedCard {
     pub source: CardSource,
     /// What its extended card says beyond its card.
     pub extra: Option<Extra>,
+    /// Told of each card that is read.
+    pub declared: Arc<Declared>,
 }
 
 /// Asks for a card of an agent.
@@ -93,7 +98,7 @@ pub struct CardSettings {
 
 /// See the module.
 pub struct AgentRegistry {
-    shelves: BTreeMap<Arc<str>, Shelf>,
+    shelves: BTreeMap<Arc<str>, (Shelf, Arc<Declared>)>,
     settings: CardSettings,
     clock: Arc<dyn Clock>,
 }
@@ -103,7 +108,10 @@ impl AgentRegistry {
     pub fn new(cards: Vec<HostedCard>, settings: CardSettings, clock: Arc<dyn Clock>) -> Self {
         let shelves = cards
             .into_iter()
-            .map(|card| (card.agent, Shelf::new(card.source, card.extra)))
+            .map(|card| {
+                let shelf = Shelf::new(card.source, card.extra);
+                (card.agent, (shelf, card.declared))
+            })
             .collect();
         Self {
             shelves,
@@ -118,7 +126,10 @@ impl AgentRegistry {
         place: Place,
         found: Result<Found, NoCard>,
     ) -> Result<ServedCard, NoCard> {
-        let shelf = self.shelves.get_mut(&ask.agent).ok_or(NoCard::Away)?;
+        let (shelf, declared) = self.shelves.get_mut(&ask.agent).ok_or(NoCard::Away)?;
+        if let Ok(Found::Card(card, _)) = &found {
+            declared.learn(card);
+        }
         let making = Making {
             url: &format!("{}/agents/{}", self.settings.origin, ask.agent),
             signer: &self.settings.signer,
@@ -141,7 +152,7 @@ impl Handler<ReadCard> for AgentRegistry {
     type Result = ResponseActFuture<Self, Result<ServedCard, NoCard>>;
 
     fn handle(&mut self, ask: ReadCard, _: &mut Self::Context) -> Self::Result {
-        let Some(shelf) = self.shelves.get_mut(&ask.agent) else {
+        let Some((shelf, _)) = self.shelves.get_mut(&ask.agent) else {
             return Box::pin(actix::fut::ready(Err(NoCard::Away)));
         };
         let place = shelf.place(ask.sort, ask.form);

@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::agents::echo::Echo;
 use crate::agents::reader::TextReader;
 use crate::agents::upstream::{UpstreamAgent, UpstreamAgentSettings, UpstreamCard, UpstreamLimits};
+use crate::cards::declared::Declared;
 use crate::cards::shelf::CardSource;
 use crate::cards::trust::CardTrust;
 use crate::config::{AgentKind, AgentSettings, NodeSettings};
@@ -35,15 +36,21 @@ pub(super) fn host(
     for agent in &settings.agents {
         let id: Arc<str> = agent.id.as_str().into();
         let (executor, card) = make(agent, settings, egress, clock);
+        let declared = Arc::new(match &card {
+            CardSource::Own(card) => Declared::of_own(card),
+            CardSource::Upstream(_) | CardSource::Passthrough(_) => Declared::default(),
+        });
         agents.push(Arc::new(HostedAgent {
             id: Arc::clone(&id),
             visibility: agent.visibility,
             executor,
+            declared: Arc::clone(&declared),
         }));
         cards.push(HostedCard {
             agent: id,
             source: card,
             extra: extra_of(agent),
+            declared,
         });
     }
     let default = settings

@@ -5,8 +5,10 @@
 
 use std::sync::Arc;
 
+use actix_web::http::header::HeaderMap;
 use archipel_protocol::a2a::{
-    CancelTaskParams, GetTaskParams, ListTasksParams, SendMessageParams, SubscribeParams, Version,
+    CancelTaskParams, ExtendedCardParams, GetTaskParams, ListTasksParams, Message,
+    SendMessageParams, SubscribeParams, Version,
 };
 use archipel_protocol::error::{ErrorCode, RpcError};
 use archipel_protocol::method::Method;
@@ -14,10 +16,13 @@ use archipel_protocol::object::Invalid;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
+use crate::cards::CardForm;
+use crate::cards::shelf::CardSort;
 use crate::edge::Edge;
 use crate::edge::auth::Caller;
+use crate::edge::extensions::Wanted;
 use crate::metrics::{Answered, RpcMethod};
-use crate::registry::HostedAgent;
+use crate::registry::{HostedAgent, ReadCard};
 use crate::tasks::answered;
 use crate::tasks::command::{Reply, TaskCaller, TaskError, TurnAnswer, TurnCommand, TurnSetup};
 use crate::tasks::feed::Feed;
@@ -31,6 +36,7 @@ pub(super) enum Operation {
     List(ListTasksParams),
     Cancel(CancelTaskParams),
     Subscribe(SubscribeParams),
+    ExtendedCard,
     /// One that no agent of this node offers.
     NotOffered(Method),
 }
@@ -41,6 +47,8 @@ pub(super) enum Outcome {
     Sent(Bytes),
     /// The task that was asked for.
     Task(Bytes),
+    /// The agent's card for callers, in the version of the request.
+    Card(Bytes),
     /// A page of tasks.
     Page(Bytes),
     /// A task's events, until the given one.
@@ -75,6 +83,10 @@ impl Operation {
             Method::ListTasks => Self::List(read.or_none().with(ListTasksParams::parse)?),
             Method::CancelTask => Self::Cancel(read.with(CancelTaskParams::parse)?),
             Method::SubscribeToTask => Self::Subscribe(read.with(SubscribeParams::parse)?),
+            Method::GetExtendedAgentCard => {
+                ExtendedCardParams::parse(version, params)?;
+                Self::ExtendedCard
+            }
             other => Self::NotOffered(other),
         })
     }
@@ -108,10 +120,12 @@ pub(super) struct Asking<'a> {
     pub(super) edge: &'a Edge,
     pub(super) caller: &'a Caller,
     pub(super) agent: &'a Arc<HostedAgent>,
+    /// The version of the request. It makes a difference to cards alone: each version has one that is signed as it is.
+    pub(super) version: Version,
     /// W3C trace context.
     pub(super) traceparent: Option<&'a str>,
-    /// `A2A-Extensions`: URIs of the extensions that the client wants to use.
-    pub(super) extensions: Option<&'a str>,
+    /// `A2A-Extensions`.
+    pub(super) extensions: Wanted,
     /// `Last-Event-ID`: the last event of the task that a returning watcher has seen.
     pub(super) last_event: Option<u64>,
 }
@@ -148,6 +162,10 @@ impl Asking<'_> {
             Operation::List(params) => self.list(params).await,
             Operation::Cancel(params) => self.cancel(params).await,
             Operation::Subscribe(params) => self.subscribe(params).await,
+            Operation::ExtendedCard => {
+                let card = self.edge.extended_card(self.agent, self.version).await;
+                card.map(Outcome::Card)
+            }
             Operation::NotOffered(method) => Err(not_offered(method)),
         }
     }
@@ -174,6 +192,35 @@ impl Asking<'_> {
         Ok(Outcome::Events(feed, EndsAt::Settled))
     }
 
+    /// Whether the agent takes a message: what it requires is spoken, what is in it is declared to be taken (§3.3.4).
+    fn check_message(&self, message: &Message) -> Result<(), RpcError> {
+        let Some(said) = self.agent.declared.said() else {
+            // The next message finds it read; this one is looked at by the agent.
+            let _busy = self.edge.cards.try_send(ReadCard {
+                agent: Arc::clone(&self.agent.id),
+                sort: CardSort::Public,
+                form: CardForm::V1,
+            });
+            return Ok(());
+        };
+        self.extensions.check(&said)?;
+        let Some(refused) = said.refused_type(message) else {
+            return Ok(());
+        };
+        let error = RpcError::new(
+            ErrorCode::ContentTypeNotSupported,
+            "the agent does not take content of a type that is in the message",
+        );
+        Err(error.with("mediaType", refused))
+    }
+
+    /// Names, in an answer, the extensions that are in force.
+    pub(super) fn acknowledge_extensions(&self, answer: &mut HeaderMap) {
+        let said = self.agent.declared.said();
+        self.extensions
+            .acknowledge(said.as_deref(), self.version, answer);
+    }
+
     /// Hands a message to its task, or to a new one; the id of the task that the message names.
     fn say(
         &self,
@@ -184,6 +231,7 @@ impl Asking<'_> {
             return Err(no_webhooks());
         }
         let task_id = params.message.task_id.clone();
+        self.check_message(&params.message)?;
         let whose = self.whose(params.tenant.as_deref());
         let command = TurnCommand {
             message: params.message,
@@ -191,7 +239,7 @@ impl Asking<'_> {
                 executor: Arc::clone(&self.agent.executor),
                 metadata: params.metadata,
                 accepted_output_modes: params.accepted_output_modes,
-                extensions: self.extensions.map(str::to_owned),
+                extensions: self.extensions.as_header().map(str::to_owned),
                 traceparent: self.traceparent.map(str::to_owned),
             },
             webhook: None,

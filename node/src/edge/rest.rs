@@ -96,7 +96,7 @@ pub(super) fn answer(edge: &Edge, outcome: Outcome) -> HttpResponse {
             body.put_slice(b"}");
             json(body.freeze())
         }
-        Outcome::Task(body) | Outcome::Page(body) => json(body),
+        Outcome::Task(body) | Outcome::Page(body) | Outcome::Card(body) => json(body),
         Outcome::Events(feed, ends_at) => sse::stream(edge, BARE, feed, ends_at),
     }
 }

@@ -73,6 +73,7 @@ impl<'a> Call<'a> {
                 sse::stream(edge, framing, feed, ends_at)
             }
             Outcome::Sent(task) if v1 => self.result(&[b"{\"task\":", &task, b"}"]),
+            Outcome::Card(card) => self.result(&[&card]),
             Outcome::Task(json) | Outcome::Page(json) if v1 => self.result(&[&json]),
             Outcome::Sent(task) | Outcome::Task(task) => self.result(&[&v03::task(&task)?]),
             Outcome::Page(page) => self.result(&[&v03::page(&page)?]),

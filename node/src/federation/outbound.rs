@@ -22,11 +22,12 @@ use crate::federation::Federation;
 use crate::federation::peers::Peer;
 
 /// The headers of a caller's request that go on to a peer; no other does.
-pub const FORWARDED_HEADERS: [HeaderName; 9] = [
+pub const FORWARDED_HEADERS: [HeaderName; 10] = [
     CONTENT_TYPE,
     ACCEPT,
     HeaderName::from_static("a2a-version"),
     HeaderName::from_static("a2a-extensions"),
+    HeaderName::from_static("x-a2a-extensions"),
     HeaderName::from_static("last-event-id"),
     HeaderName::from_static("traceparent"),
     HeaderName::from_static("tracestate"),

@@ -49,6 +49,7 @@ impl World {
             agent: agent.into(),
             source,
             extra: extra.map(|text| Fields::read(text).unwrap().rest()),
+            declared: Arc::default(),
         };
         let own = || CardSource::Own(Box::new(own()));
         let extra = Some(r#"{"skills":[{"id":"more"}],"x-extra":1}"#);
@@ -279,6 +280,7 @@ fn agents_are_found_by_id_and_one_answers_for_the_node() {
             id: id.into(),
             visibility: Visibility::Public,
             executor: Arc::new(Echo),
+            declared: Arc::default(),
         })
     };
     let agents = || vec![agent("a"), agent("b")];

@@ -99,8 +99,10 @@ async fn compare(scene: impl AsyncFn(&Speaker) -> Vec<Value>) {
 }
 
 /// As [`compare`], with an agent that the scene plays.
-async fn compare_played(scene: impl AsyncFn(&Speaker, &mut FakeAgent) -> Vec<Value>) {
-    let mut agent = FakeAgent::start();
+async fn compare_played(
+    mut agent: FakeAgent,
+    scene: impl AsyncFn(&Speaker, &mut FakeAgent) -> Vec<Value>,
+) {
     let played = upstream_agent("played", agent.origin());
     let mesh = TestMesh::pair_with(|_| {}, |beta| beta.add(&played));
     let mut expected = None;

@@ -1,7 +1,8 @@
 //! What everybody plays. A scene gives everything that it was told; that is what is compared.
 
 use archipel_tests::mesh::{
-    configured, id_of, say, state_of, their_piece, their_question, their_status, their_task,
+    FakeAgent, configured, id_of, say, state_of, their_piece, their_question, their_status,
+    their_task,
 };
 use serde_json::{Value, json};
 
@@ -106,7 +107,7 @@ async fn tasks_are_listed_alike() {
 
 #[tokio::test]
 async fn a_talk_is_told_alike() {
-    compare_played(async |speaker, agent| {
+    compare_played(FakeAgent::start(), async |speaker, agent| {
         let params = configured(say("begin"), json!({"returnImmediately": true}));
         let opened = speaker.call("SendMessage", params).await.result();
         let id = id_of(&opened);
@@ -146,7 +147,7 @@ async fn events_until(stream: &mut ToldEvents, state: &str) -> Vec<Value> {
 
 #[tokio::test]
 async fn a_watcher_that_returns_misses_nothing() {
-    compare_played(async |speaker, agent| {
+    compare_played(FakeAgent::start(), async |speaker, agent| {
         let mut sender = speaker.send_streaming("begin").await;
         let id = id_of(&sender.event().await.unwrap());
         let theirs = agent.call().await.stream();
@@ -175,7 +176,7 @@ async fn a_watcher_that_returns_misses_nothing() {
 
 #[tokio::test]
 async fn a_task_is_canceled_alike() {
-    compare_played(async |speaker, agent| {
+    compare_played(FakeAgent::start(), async |speaker, agent| {
         let params = configured(say("begin"), json!({"returnImmediately": true}));
         let id = id_of(&speaker.call("SendMessage", params).await.result());
         let theirs = agent.call().await.stream();
@@ -208,4 +209,73 @@ fn is_piece(event: &Value) -> bool {
         || event
             .pointer("/task/artifacts")
             .is_some_and(|artifacts| !artifacts.as_array().unwrap().is_empty())
+}
+
+/// An agent that requires one extension and knows another.
+fn demanding_agent() -> FakeAgent {
+    let card = json!({
+        "name": "played",
+        "description": "an agent that a test plays",
+        "version": "1",
+        "capabilities": {
+            "streaming": true,
+            "extensions": [{"uri": "urn:required", "required": true}, {"uri": "urn:known"}],
+        },
+        "supportedInterfaces": [
+            {"url": "http://elsewhere.invalid/", "protocolBinding": "JSONRPC", "protocolVersion": "1.0"},
+        ],
+        "defaultInputModes": ["text/plain"],
+        "defaultOutputModes": ["text/plain"],
+        "skills": [],
+    });
+    FakeAgent::start_with(Some(card.to_string()))
+}
+
+#[tokio::test]
+async fn extensions_are_required_known_or_ignored_alike() {
+    compare_played(demanding_agent(), async |speaker, agent| {
+        // Whoever calls has read the card, and with that the node knows it too.
+        assert_eq!(speaker.card().await.status, 200);
+        let refused = speaker.send("hello", None).await;
+        let some = speaker.with("a2a-extensions", "urn:known");
+        let mut told = vec![refused.refusal(), some.send("hello", None).await.refusal()];
+        let wanted = "urn:unknown, urn:required,urn:known";
+        let wanting = speaker.with("a2a-extensions", wanted);
+        let sent = wanting.send("hello", None);
+        let played = async {
+            let call = agent.call().await;
+            assert_eq!(call.header("a2a-extensions"), Some(wanted));
+            call.stream().tell(their_status("TASK_STATE_COMPLETED"));
+        };
+        let (sent, ()) = tokio::join!(sent, played);
+        told.push(sent.result());
+        told.push(json!(sent.extensions()));
+        told
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn content_that_is_not_taken_is_refused_alike() {
+    compare(async |speaker| {
+        let mut params = say("hello");
+        let sound = json!({"raw": "AAAA", "mediaType": "audio/wav"});
+        params["message"]["parts"]
+            .as_array_mut()
+            .unwrap()
+            .push(sound);
+        let refused = speaker.call("SendMessage", params).await.refusal();
+        assert_eq!(refused["reason"], "CONTENT_TYPE_NOT_SUPPORTED");
+        vec![refused]
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_extended_card_that_is_not_there_is_told_alike() {
+    compare(async |speaker| {
+        let none = speaker.call("GetExtendedAgentCard", json!({})).await;
+        vec![none.refusal()]
+    })
+    .await;
 }

@@ -75,6 +75,12 @@ impl Speaker {
         self.call("CancelTask", json!({"id": id})).await
     }
 
+    /// The agent's card.
+    pub(super) async fn card(&self) -> Answer {
+        let path = format!("{}/.well-known/agent-card.json", self.path);
+        self.client.get(&path).await
+    }
+
     /// For what is refused before a stream begins.
     pub(super) async fn subscribe(&self, id: &str) -> Told {
         self.call("SubscribeToTask", json!({"id": id})).await
@@ -197,6 +203,14 @@ impl Told {
         }
     }
 
+    /// The extensions that are in force.
+    pub(super) fn extensions(&self) -> Option<&str> {
+        self.answer.header(match self.tongue {
+            Tongue::Rpc03 => "x-a2a-extensions",
+            Tongue::Rpc10 | Tongue::Rest => "a2a-extensions",
+        })
+    }
+
     /// The reason of the refusal with its message; code and status are checked against the table.
     pub(super) fn refusal(&self) -> Value {
         let answer = &self.answer;
@@ -269,7 +283,12 @@ fn params_in_03(method: Method, mut params: Value) -> Value {
         message["kind"] = "message".into();
         message["role"] = "user".into();
         for part in message["parts"].as_array_mut().unwrap() {
-            part["kind"] = "text".into();
+            if part.get("raw").is_some() {
+                let (bytes, kind) = (part["raw"].take(), part["mediaType"].take());
+                *part = json!({"kind": "file", "file": {"bytes": bytes, "mimeType": kind}});
+            } else {
+                part["kind"] = "text".into();
+            }
         }
     }
     params
