@@ -25,7 +25,7 @@ use crate::edge::{self, Edge, Gates};
 use crate::egress::Egress;
 use crate::federation::outbound::Outbound;
 use crate::federation::{Federation, FederationVerifier};
-use crate::metrics::{EdgeMetrics, TaskMetrics};
+use crate::metrics::{AgentMetrics, EdgeMetrics, TaskMetrics};
 use crate::registry::{AgentRegistry, CardSettings, SharedAgents};
 use crate::replay::ReplayGuard;
 use crate::store::{Retention, StoreError, TaskStore};
@@ -208,7 +208,12 @@ impl Parts {
         let replay = ReplayGuard::new(Arc::clone(&stores.claims), Arc::clone(&clock)).start();
         let audit = Audit::new(Arc::clone(&stores.audit), Arc::clone(&clock)).start();
         let bus = bus::start(&settings.bus, dialect, replay.clone().recipient(), &clock);
-        let hosted = agents::host(&settings, &egress, &clock);
+        let hosted = agents::host(&agents::Workshop {
+            settings: &settings,
+            egress: &egress,
+            clock: &clock,
+            metrics: &AgentMetrics::new(&telemetry.meter()),
+        });
         let cards = CardSettings {
             origin: origin.to_string(),
             signer: signer.clone(),

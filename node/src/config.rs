@@ -17,10 +17,13 @@ use url::Url;
 use crate::egress::EgressSettings;
 use crate::federation::settings::{FederationSettings, PeerSettings};
 
+pub mod agent;
 mod check;
 mod redis;
 
 pub use redis::RedisSettings;
+
+pub use agent::{AgentKind, AgentMode, AgentSettings, Visibility};
 
 settings! {
     /// An Archipel node. Every key may be left out, but without `internal_token` and without peers nobody gets in.
@@ -69,6 +72,10 @@ settings! {
         pub federation: FederationSettings;
         /// How the node reaches others.
         pub egress: EgressSettings;
+        /// Agents that are reached by URL: when one is looked after, and when it is left alone.
+        pub upstreams: UpstreamSettings;
+        /// Agents that are added, changed and removed over HTTP while the node runs.
+        pub control_plane: ControlPlaneSettings;
         /// Logs, traces and metrics.
         pub telemetry: TelemetrySettings;
         /// Agents of this node.
@@ -177,53 +184,24 @@ settings! {
 }
 
 settings! {
-    /// An agent of this node. The first is the default agent, unless another one says so.
-    pub struct AgentSettings {
-        /// Its name in our URLs (`/agents/ID`): lower-case letters, digits, `.`, `_` and `-`.
-        pub id: String, in 1..=64, example "text";
-        /// What it is.
-        pub kind: AgentKind, example "text";
-        /// Whether it answers at the paths that name no agent.
-        pub default: bool = false;
-        /// Name on its card. Unset: its id.
-        pub name: Option<String>, in 1..=128;
-        /// Description on its card.
-        pub description: Option<String>, in 1..=2048;
-        /// Who sees its card, and whether peers may call it.
-        pub visibility: Visibility = "public";
-        /// JSON-RPC endpoint of an `a2a` agent.
-        pub url: Option<Url>, example "http://127.0.0.1:9100/";
-        /// Bearer token that an `a2a` agent expects.
-        pub bearer: Option<Secret>, in 1..=4096;
-        /// Keys with which the card of an `a2a` agent may be signed (see `trust.cards`): a JWK Set as JSON text.
-        pub card_keys: Option<String>, in 2..=65536, example "{\"keys\":[]}";
-        /// What callers who may call it are told beyond its card: a JSON object whose members take the place of the card's.
-        /// An agent that has an extended card of its own shows that instead.
-        pub extended_card: Option<String>, in 2..=65536, example "{\"skills\":[]}";
+    /// Agents that are reached by URL: when one is looked after, and when it is left alone.
+    pub struct UpstreamSettings {
+        /// How often each is asked whether it is there. 0s: never.
+        pub check_every: Duration = "30s", in "0s"..="1h";
+        /// Turns that must fail in a row, by the agent's fault, before it is left alone for a while. 0: it never is.
+        pub breaker_failures: u32 = 5, in 0..=1000;
+        /// For how long at first; each further failure doubles it, up to five minutes.
+        pub breaker_pause: Duration = "10s", in "100ms"..="5m";
     }
 }
 
 settings! {
-    /// What an agent is.
-    pub enum AgentKind {
-        /// Says back what it was told.
-        Echo = "echo",
-        /// Statistics, key terms and an extractive summary of a text; needs no model.
-        Text = "text",
-        /// An agent that speaks A2A 1.0, by its URL.
-        A2a = "a2a",
-    }
-}
-
-settings! {
-    /// Who may see an agent. Calling it always needs a right.
-    pub enum Visibility {
-        /// Its card is for everybody; the operator and peers may call it.
-        Public = "public",
-        /// Its card is for the operator and peers, who may call it.
-        Peers = "peers",
-        /// The operator only.
-        Private = "private",
+    /// Agents that are added, changed and removed over HTTP while the node runs (`/api/agents`), by the operator only.
+    pub struct ControlPlaneSettings {
+        /// Whether there is such a thing.
+        pub enabled: bool = false, env ["ARCHIPEL_CONTROL_PLANE"];
+        /// How many agents may be added.
+        pub max_agents: usize = 1000, in 1..=100000;
     }
 }
 

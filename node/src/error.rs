@@ -15,6 +15,9 @@ use archipel_protocol::error::{ErrorCode, RpcError};
 use archipel_protocol::jsonrpc::{self, Id, Refused};
 use serde::Serialize;
 
+/// Names, in the metadata of an error, the seconds after which to try again.
+pub const RETRY_AFTER_SECONDS: &str = "retryAfterSeconds";
+
 /// See the module.
 #[derive(Debug)]
 pub struct Failure {
@@ -174,7 +177,7 @@ impl ResponseError for Failure {
         let status = self.status_code();
         let mut response = HttpResponseBuilder::new(status);
         if status == StatusCode::SERVICE_UNAVAILABLE || self.is_unavailable() {
-            response.insert_header((RETRY_AFTER, "1"));
+            response.insert_header((RETRY_AFTER, self.retry_after()));
         }
         if status == StatusCode::UNAUTHORIZED {
             response.insert_header((WWW_AUTHENTICATE, "Bearer"));
@@ -219,6 +222,18 @@ impl Failure {
                 ..
             }
         )
+    }
+
+    /// In seconds: what the error says, else soon.
+    fn retry_after(&self) -> &str {
+        let metadata = match &self.public {
+            Public::Rpc { error, .. } => error.metadata.as_slice(),
+            Public::Gate { .. } => &[],
+        };
+        metadata
+            .iter()
+            .find_map(|(name, value)| (*name == RETRY_AFTER_SECONDS).then_some(value.as_str()))
+            .unwrap_or("1")
     }
 
     fn is_unavailable(&self) -> bool {

@@ -44,6 +44,48 @@ impl TaskMetrics {
 }
 
 metrics! {
+    /// Why an agent was not called.
+    pub enum NotCalled = "reason" {
+        Paused = "paused",
+        Busy = "busy",
+        Tripped = "tripped",
+    }
+}
+
+metrics! {
+    /// How a turn of an agent elsewhere ended, as far as it speaks of the agent.
+    pub enum TurnEnd = "outcome" {
+        Answered = "answered",
+        Failed = "failed",
+        Ended = "ended",
+    }
+}
+
+metrics! {
+    /// How an agent elsewhere was found when it was looked after.
+    pub enum Looked = "outcome" {
+        There = "there",
+        Away = "away",
+    }
+}
+
+metrics! {
+    /// What is counted of agents elsewhere.
+    pub struct AgentMetrics {
+        /// Turns of agents elsewhere that were let in and have not ended.
+        pub turns: Gauge<()> = "archipel_agent_turns_open";
+        /// Turns of agents elsewhere, by what they say of the agent: answered, failed (the agent's fault), ended (by somebody else).
+        pub ended: Counter<TurnEnd> = "archipel_agent_turns_total";
+        /// Calls that were refused because the agent is paused, has all the turns it may have, or keeps failing.
+        pub refused: Counter<NotCalled> = "archipel_agent_refusals_total";
+        /// Times that an agent was left alone because it kept failing.
+        pub tripped: Counter<()> = "archipel_agent_breaker_trips_total";
+        /// Looks after agents elsewhere, by what was found.
+        pub checks: Counter<Looked> = "archipel_agent_checks_total";
+    }
+}
+
+metrics! {
     /// Which operation was asked for. Caller-chosen names never become labels.
     pub enum RpcMethod = "method" {
         SendMessage = "SendMessage",

@@ -15,6 +15,7 @@ use archipel_protocol::a2a::{AgentCard, AgentInterface, Capabilities};
 use archipel_protocol::object::{Extra, Json};
 use serde_json::Value;
 
+use crate::agents::run::{AgentRun, NotNow};
 use crate::cards::declared::Declared;
 use crate::cards::shelf::{CardSort, CardSource, Found, Making, NoCard, Place, Shelf};
 use crate::cards::{CardForm, ServedCard};
@@ -31,6 +32,21 @@ pub struct HostedAgent {
     pub executor: Arc<dyn AgentExecutor>,
     /// What its card says about calls.
     pub declared: Arc<Declared>,
+    /// Whether it is to be called now; nobody asks that of agents that run in this process.
+    pub run: Option<Arc<AgentRun>>,
+}
+
+impl HostedAgent {
+    /// Who works on a message that comes now.
+    ///
+    /// # Errors
+    /// Why nobody does.
+    pub fn begin_turn(&self) -> Result<Arc<dyn AgentExecutor>, NotNow> {
+        match &self.run {
+            Some(run) => run.begin(&self.executor),
+            None => Ok(Arc::clone(&self.executor)),
+        }
+    }
 }
 
 /// The agents of a node.

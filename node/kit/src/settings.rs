@@ -56,6 +56,43 @@ pub fn load<T: Settings>(file: Option<&Path>, environment: &Environment) -> Resu
     }
 }
 
+/// Reads settings from a JSON object of somebody who may not name files of this machine, so secrets stand in it as they
+/// are.
+///
+/// # Errors
+/// All problems, as [`load`] has them.
+pub fn from_json<T: Settings>(json: &str) -> Result<T, Problems> {
+    let mut problems = Problems::default();
+    let mut table = serde_json::from_str::<toml::Table>(json).unwrap_or_else(|error| {
+        // Only the place: the parser's own text quotes what was written, which may hold a secret.
+        let what = format!(
+            "must be an object of texts, numbers, flags and lists (line {}, column {})",
+            error.line(),
+            error.column()
+        );
+        problems.add("body", what);
+        toml::Table::new()
+    });
+    for key in T::keys() {
+        if let Some(name) = table::secret_file_key(&key).filter(|name| table.remove(name).is_some())
+        {
+            problems.add(&name, "is only for the configuration file");
+        }
+    }
+    if !problems.is_empty() && table.is_empty() {
+        return Err(problems);
+    }
+    let settings = T::read(&mut Table::root(
+        &table,
+        &Environment::default(),
+        &mut problems,
+    ));
+    match settings {
+        Some(settings) if problems.is_empty() => Ok(settings),
+        _ => Err(problems),
+    }
+}
+
 /// The commented example file: every key with its documentation, its environment names, its bounds and its default.
 pub fn example<T: Settings>() -> String {
     example::page(T::DOC, &T::keys())

@@ -320,3 +320,7 @@ fn broken(error: ClientError) -> ExecutorFailure {
         other => failure(other),
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests;

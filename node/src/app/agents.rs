@@ -1,23 +1,32 @@
 //! The agents that the configuration names, and the bus that tells of them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use archipel_kit::clock::Clock;
 use archipel_protocol::a2a::AgentCard;
 use archipel_protocol::object::{Extra, Fields};
 use serde_json::json;
+use url::Url;
 
+use crate::agents::breaker::BreakerRule;
 use crate::agents::echo::Echo;
+use crate::agents::openai::{ChatAgent, ChatAgentSettings};
 use crate::agents::reader::TextReader;
+use crate::agents::run::{AgentRun, TurnLimits};
 use crate::agents::upstream::{UpstreamAgent, UpstreamAgentSettings, UpstreamCard, UpstreamLimits};
 use crate::cards::declared::Declared;
 use crate::cards::shelf::CardSource;
 use crate::cards::trust::CardTrust;
 use crate::config::{AgentKind, AgentSettings, NodeSettings};
 use crate::egress::{Destination, Egress};
+use crate::metrics::AgentMetrics;
 use crate::registry::{AgentTable, HostedAgent, HostedCard, SharedAgents, own_card};
 use crate::tasks::executor::AgentExecutor;
+
+/// For how long an agent that keeps failing is left alone at most.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// The agents as requests find them, and their cards.
 pub(super) struct Hosted {
@@ -25,17 +34,22 @@ pub(super) struct Hosted {
     pub(super) cards: Vec<HostedCard>,
 }
 
+/// What agents are made with.
+pub(super) struct Workshop<'a> {
+    pub(super) settings: &'a NodeSettings,
+    pub(super) egress: &'a Arc<Egress>,
+    pub(super) clock: &'a Arc<dyn Clock>,
+    pub(super) metrics: &'a AgentMetrics,
+}
+
 /// Makes the agents.
-pub(super) fn host(
-    settings: &NodeSettings,
-    egress: &Arc<Egress>,
-    clock: &Arc<dyn Clock>,
-) -> Hosted {
+pub(super) fn host(workshop: &Workshop<'_>) -> Hosted {
+    let settings = workshop.settings;
     let mut agents = Vec::new();
     let mut cards = Vec::new();
     for agent in &settings.agents {
         let id: Arc<str> = agent.id.as_str().into();
-        let (executor, card) = make(agent, settings, egress, clock);
+        let (executor, card) = workshop.make(agent);
         let declared = Arc::new(match &card {
             CardSource::Own(card) => Declared::of_own(card),
             CardSource::Upstream(_) | CardSource::Passthrough(_) => Declared::default(),
@@ -45,6 +59,7 @@ pub(super) fn host(
             visibility: agent.visibility,
             executor,
             declared: Arc::clone(&declared),
+            run: workshop.run(agent),
         }));
         cards.push(HostedCard {
             agent: id,
@@ -71,44 +86,87 @@ fn extra_of(agent: &AgentSettings) -> Option<Extra> {
     members.ok().map(Fields::rest)
 }
 
-fn make(
-    agent: &AgentSettings,
-    settings: &NodeSettings,
-    egress: &Arc<Egress>,
-    clock: &Arc<dyn Clock>,
-) -> (Arc<dyn AgentExecutor>, CardSource) {
-    match (agent.kind, &agent.url) {
-        (AgentKind::A2a, Some(url)) => {
-            let upstream = UpstreamAgentSettings {
-                id: agent.id.as_str().into(),
-                url: url.clone(),
-                credential: agent.bearer.clone(),
-                limits: UpstreamLimits {
-                    turn: settings.limits.turn_time,
-                    ..UpstreamLimits::default()
-                },
-                destination: Destination::Trusted,
-                // The configuration check has read the keys.
-                trust: CardTrust::of_agent(settings.trust.cards, agent.card_keys.as_deref())
-                    .unwrap_or_else(|_| CardTrust::new(settings.trust.cards, Default::default())),
-            };
-            let executor = Arc::new(UpstreamAgent::new(
-                upstream,
-                Arc::clone(egress),
-                Arc::clone(clock),
-            ));
-            (
-                executor.clone(),
-                CardSource::Upstream(UpstreamCard::of(executor)),
-            )
+impl Workshop<'_> {
+    fn make(&self, agent: &AgentSettings) -> (Arc<dyn AgentExecutor>, CardSource) {
+        match (agent.kind, &agent.url) {
+            (AgentKind::OpenAi, Some(url)) => (
+                Arc::new(self.chat(agent, url)),
+                CardSource::Own(Box::new(chat_card(agent))),
+            ),
+            (AgentKind::A2a, Some(url)) => {
+                let executor = Arc::new(self.upstream(agent, url));
+                (
+                    executor.clone(),
+                    CardSource::Upstream(UpstreamCard::of(executor)),
+                )
+            }
+            (AgentKind::Text, _) => (
+                Arc::new(TextReader),
+                CardSource::Own(Box::new(text_card(agent))),
+            ),
+            // An agent elsewhere without URL does not pass the configuration check.
+            (AgentKind::Echo | AgentKind::A2a | AgentKind::OpenAi, _) => {
+                (Arc::new(Echo), CardSource::Own(Box::new(echo_card(agent))))
+            }
         }
-        (AgentKind::Text, _) => (
-            Arc::new(TextReader),
-            CardSource::Own(Box::new(text_card(agent))),
-        ),
-        // An `a2a` agent without URL does not pass the configuration check.
-        (AgentKind::Echo | AgentKind::A2a, _) => {
-            (Arc::new(Echo), CardSource::Own(Box::new(echo_card(agent))))
+    }
+
+    fn upstream(&self, agent: &AgentSettings, url: &Url) -> UpstreamAgent {
+        let check = self.settings.trust.cards;
+        let upstream = UpstreamAgentSettings {
+            id: agent.id.as_str().into(),
+            url: url.clone(),
+            credential: agent.bearer.clone(),
+            limits: self.limits(),
+            destination: Destination::Trusted,
+            // The configuration check has read the keys.
+            trust: CardTrust::of_agent(check, agent.card_keys.as_deref())
+                .unwrap_or_else(|_| CardTrust::new(check, Default::default())),
+        };
+        UpstreamAgent::new(upstream, Arc::clone(self.egress), Arc::clone(self.clock))
+    }
+
+    fn chat(&self, agent: &AgentSettings, url: &Url) -> ChatAgent {
+        let chat = ChatAgentSettings {
+            id: agent.id.as_str().into(),
+            url: url.clone(),
+            model: agent.model.clone().unwrap_or_default(),
+            api_key: agent.api_key.clone(),
+            system_prompt: agent.system_prompt.clone(),
+            temperature: agent.temperature,
+            max_tokens: agent.max_tokens,
+            images: agent.images,
+            history: agent.history.bytes(),
+            conversation: agent.conversation,
+            limits: self.limits(),
+            destination: Destination::Trusted,
+        };
+        ChatAgent::new(chat, Arc::clone(self.egress))
+    }
+
+    /// What runs in this process needs a breaker only where its turns are limited.
+    fn run(&self, agent: &AgentSettings) -> Option<Arc<AgentRun>> {
+        let limits = TurnLimits {
+            concurrent: agent.max_concurrent_turns,
+            waiting: agent.max_waiting_turns,
+        };
+        if agent.url.is_none() && limits == TurnLimits::default() {
+            return None;
+        }
+        let upstreams = &self.settings.upstreams;
+        let rule = BreakerRule {
+            failures: upstreams.breaker_failures,
+            pause: upstreams.breaker_pause,
+            longest: LONGEST_PAUSE,
+        };
+        let run = AgentRun::new(limits, rule, Arc::clone(self.clock), self.metrics.clone());
+        Some(Arc::new(run))
+    }
+
+    fn limits(&self) -> UpstreamLimits {
+        UpstreamLimits {
+            turn: self.settings.limits.turn_time,
+            ..UpstreamLimits::default()
         }
     }
 }
@@ -127,6 +185,25 @@ fn echo_card(agent: &AgentSettings) -> AgentCard {
         &["text/plain"],
         &skill,
     )
+}
+
+fn chat_card(agent: &AgentSettings) -> AgentCard {
+    let skill = json!({
+        "id": "chat",
+        "name": "Chat",
+        "description": "Answers in words.",
+        "tags": ["chat", "language-model"],
+    });
+    let mut card = own_card(
+        agent,
+        "Answers what it is told with a language model.",
+        &["text/plain"],
+        &skill,
+    );
+    if agent.images {
+        card.default_input_modes.push("image/*".to_owned());
+    }
+    card
 }
 
 fn text_card(agent: &AgentSettings) -> AgentCard {

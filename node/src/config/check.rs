@@ -5,10 +5,9 @@ use std::collections::BTreeSet;
 use archipel_kit::settings::{Problems, Secret};
 use archipel_protocol::federation::{KeyError, keys};
 use archipel_protocol::ids::Origin;
-use archipel_protocol::object::Fields;
 
 use crate::cards::trust::CardTrust;
-use crate::config::{AgentKind, AgentSettings, CardCheck, NodeSettings};
+use crate::config::{AgentKind, CardCheck, NodeSettings};
 use crate::federation::Federation;
 use crate::store::redis::Address;
 
@@ -100,55 +99,18 @@ fn agents(settings: &NodeSettings, problems: &mut Problems) {
     let mut seen = BTreeSet::new();
     for (index, agent) in settings.agents.iter().enumerate() {
         let at = |key: &str| format!("agents[{index}].{key}");
-        if !is_path_word(&agent.id) {
-            problems.add(&at("id"), "may hold lower-case letters, digits, `.`, `_` and `-`, and begins with a letter or digit");
-        }
         if !seen.insert(agent.id.as_str()) {
             problems.add(&at("id"), format!("is used twice: {}", agent.id));
         }
-        match (agent.kind, &agent.url) {
-            (AgentKind::A2a, None) => {
-                problems.add(&at("url"), "is needed for an agent of kind a2a")
-            }
-            (AgentKind::Echo | AgentKind::Text, Some(_)) => {
-                problems.add(&at("url"), "is only for an agent of kind a2a")
-            }
-            (AgentKind::A2a, Some(url)) if !matches!(url.scheme(), "http" | "https") => {
-                problems.add(&at("url"), "must be http or https");
-            }
-            _ => {}
+        let is_believed = agent.kind != AgentKind::A2a || agent.card_keys.is_some();
+        if settings.trust.cards == CardCheck::Require && !is_believed {
+            let what =
+                "is needed with trust.cards = \"require\": no card of the agent could be believed";
+            problems.add(&at("card_keys"), what);
         }
-        cards(agent, settings.trust.cards, &at, problems);
     }
     if settings.agents.iter().filter(|agent| agent.default).count() > 1 {
         problems.add("agents", "only one can be the default");
-    }
-}
-
-fn cards(
-    agent: &AgentSettings,
-    check: CardCheck,
-    at: &dyn Fn(&str) -> String,
-    problems: &mut Problems,
-) {
-    let is_foreign = agent.kind == AgentKind::A2a;
-    match &agent.card_keys {
-        Some(_) if !is_foreign => {
-            problems.add(&at("card_keys"), "is only for an agent of kind a2a");
-        }
-        None if is_foreign && check == CardCheck::Require => problems.add(
-            &at("card_keys"),
-            "is needed with trust.cards = \"require\": no card of the agent could be believed",
-        ),
-        keys => {
-            if let Err(problem) = CardTrust::of_agent(check, keys.as_deref()) {
-                problems.add(&at("card_keys"), problem.to_string());
-            }
-        }
-    }
-    let extended = agent.extended_card.as_deref();
-    if extended.is_some_and(|text| Fields::read(text).is_err()) {
-        problems.add(&at("extended_card"), "must be a JSON object");
     }
 }
 
@@ -172,13 +134,4 @@ fn peer_cards(settings: &NodeSettings, problems: &mut Problems) {
             problems.add(&at, what);
         }
     }
-}
-
-/// Whether a word can stand in a path of ours as it is.
-fn is_path_word(word: &str) -> bool {
-    let first = word.bytes().next();
-    first.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
-        && word.bytes().all(|byte| {
-            byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte)
-        })
 }

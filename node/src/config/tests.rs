@@ -100,9 +100,9 @@ id = "last"
             "trusted_proxies[1]: expected a network such as 10.0.0.0/8, found \"10.0.0.0/99\"",
             "limits.body: must be between \"4KiB\" and \"16MiB\", found \"1B\"",
             "telemetry.log: expected a level or a list such as `info,archipel_node=debug`, found \"not,,a=valid=filter\"",
-            "agents[2].kind: is missing: expected one of `echo` `text` `a2a`",
             "agents[0].id: may hold lower-case letters, digits, `.`, `_` and `-`, and begins with a letter or digit",
-            "agents[1].url: is needed for an agent of kind a2a",
+            "agents[1].url: is needed for an agent of kind a2a or openai",
+            "agents[2].kind: is missing: expected one of `echo` `text` `a2a` `openai`",
             "gateway_enforced: needs gateway_secret: without a secret there is nothing to check",
         ],
     );
@@ -164,12 +164,12 @@ url = "file:///tmp/agent"
     check(
         file,
         &[
-            "internal_token: is too easy to guess: at least 32 characters, more than 4 of them different",
             "agents[0].id: may hold lower-case letters, digits, `.`, `_` and `-`, and begins with a letter or digit",
-            "agents[1].url: is needed for an agent of kind a2a",
-            "agents[2].id: is used twice: twice",
-            "agents[2].url: is only for an agent of kind a2a",
+            "agents[1].url: is needed for an agent of kind a2a or openai",
+            "agents[2].url: is only for an agent of kind a2a or openai",
             "agents[3].url: must be http or https",
+            "internal_token: is too easy to guess: at least 32 characters, more than 4 of them different",
+            "agents[2].id: is used twice: twice",
             "agents: only one can be the default",
             "gateway_enforced: needs gateway_secret: without a secret there is nothing to check",
         ],

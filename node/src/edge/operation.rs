@@ -236,7 +236,8 @@ impl Asking<'_> {
         let command = TurnCommand {
             message: params.message,
             turn: TurnSetup {
-                executor: Arc::clone(&self.agent.executor),
+                // Only a message needs the agent; reading, watching and ending tasks does not.
+                executor: self.agent.begin_turn()?,
                 metadata: params.metadata,
                 accepted_output_modes: params.accepted_output_modes,
                 extensions: self.extensions.as_header().map(str::to_owned),

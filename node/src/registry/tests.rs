@@ -15,7 +15,7 @@ use crate::agents::echo::Echo;
 use crate::agents::upstream::{UpstreamAgent, UpstreamAgentSettings, UpstreamCard, UpstreamLimits};
 use crate::cards::shelf::{CARD_LIFE, CARD_RETRY};
 use crate::cards::trust::CardTrust;
-use crate::config::{AgentKind, CardCheck};
+use crate::config::CardCheck;
 use crate::egress::{Destination, Egress};
 
 const ORIGIN: &str = "http://node.example.org";
@@ -98,18 +98,8 @@ impl World {
 }
 
 fn own() -> AgentCard {
-    let agent = AgentSettings {
-        id: "own".to_owned(),
-        kind: AgentKind::Echo,
-        default: false,
-        name: None,
-        description: None,
-        visibility: Visibility::Public,
-        url: None,
-        bearer: None,
-        card_keys: None,
-        extended_card: None,
-    };
+    let own = r#"{"id":"own","kind":"echo"}"#;
+    let agent: AgentSettings = archipel_kit::settings::from_json(own).unwrap();
     own_card(
         &agent,
         "says it again",
@@ -281,6 +271,7 @@ fn agents_are_found_by_id_and_one_answers_for_the_node() {
             visibility: Visibility::Public,
             executor: Arc::new(Echo),
             declared: Arc::default(),
+            run: None,
         })
     };
     let agents = || vec![agent("a"), agent("b")];

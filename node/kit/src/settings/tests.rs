@@ -8,7 +8,7 @@ use url::Url;
 
 use crate::settings;
 
-use super::{ByteSize, Environment, Problems, Secret, Settings, example, load};
+use super::{ByteSize, Environment, Problems, Secret, Settings, example, from_json, load};
 
 settings! {
     /// A house.
@@ -529,4 +529,35 @@ fn an_environment_never_shows_its_values() {
     let environment: Environment = [("TOKEN", "hunter2")].into_iter().collect();
     assert_eq!(format!("{environment:?}"), "{\"TOKEN\"}");
     assert!(Environment::of_process().get("PATH").is_some());
+}
+
+settings! {
+    /// What somebody else may say.
+    struct Said {
+        /// A name.
+        name: String, in 1..=8;
+        /// How much.
+        share: f64 = 0.5, in 0..=1;
+        /// A secret.
+        token: Option<Secret>, in 4..=16;
+    }
+}
+
+#[test]
+fn settings_in_json_are_read_like_a_file() {
+    let said: Said = from_json(r#"{"name":"a","share":1,"token":"hunter2"}"#).unwrap();
+    assert_eq!((said.name.as_str(), said.share), ("a", 1.0));
+    assert!(said.token.unwrap().matches(b"hunter2"));
+    let check = |json: &str, expected: &[&str]| {
+        let problems = from_json::<Said>(json).unwrap_err();
+        let places: Vec<_> = problems.iter().map(|problem| problem.at.as_str()).collect();
+        assert_eq!(places, expected, "{json}: {problems}");
+    };
+    let all = r#"{"nam":"a","share":1.01,"token":"abc","token_file":"/etc/hostname"}"#;
+    check(all, &["token_file", "nam", "name", "share", "token"]);
+    check("[]", &["body"]);
+    check(r#"{"name":"a""#, &["body"]);
+    check(r#"{"name":null}"#, &["body"]);
+    let secret = from_json::<Said>(r#"{"name":"a","token":"hunter2hunter2hunter2"}"#);
+    assert!(!secret.unwrap_err().to_string().contains("hunter2"));
 }

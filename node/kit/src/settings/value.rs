@@ -115,6 +115,40 @@ integers! {
     i64: "a whole number";
 }
 
+/// Bounds of it are whole numbers.
+impl Scalar for f64 {
+    const EXPECTED: &'static str = "a number";
+    const SAMPLE: &'static str = "1.0";
+
+    fn from_text(text: &str) -> Option<Self> {
+        text.trim()
+            .parse()
+            .ok()
+            .filter(|number: &Self| number.is_finite())
+    }
+
+    fn from_toml(value: &toml::Value) -> Option<Self> {
+        match value {
+            toml::Value::Float(number) => Some(*number).filter(|number| number.is_finite()),
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "whoever writes so large a number means no exact one"
+            )]
+            toml::Value::Integer(number) => Some(*number as Self),
+            _ => None,
+        }
+    }
+
+    /// In millionths, so that what is a little beyond a bound is beyond it.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a cast saturates, which is far beyond any bound"
+    )]
+    fn measure(&self) -> i128 {
+        (self * 1e6).round() as i128
+    }
+}
+
 /// A word of a variable as it is compared. Those of a gateway (`GATEWAY_..`) have always been read in any case; those of
 /// a node exactly.
 #[doc(hidden)]
