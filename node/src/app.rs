@@ -125,10 +125,10 @@ impl App {
             .map_err(|error| StartError::Listen(settings.listen, error))?;
         let origin = own_origin(&settings, address)?;
         let stores = Stores::open(&settings, Arc::clone(&clock))?;
-        recover(stores.tasks.as_ref(), clock.as_ref()).await?;
         let parts = Arc::new(Parts::start(settings, telemetry, clock, stores, &origin)?);
         parts.start_retention();
         let server = serve(Arc::clone(&parts), listener)?;
+        parts.start_recovery();
         Ok(Self {
             server,
             address,
@@ -253,23 +253,7 @@ impl Parts {
     /// This worker's share: its hub, its verifier, and what its requests need.
     fn edge(&self) -> Option<Edge> {
         let settings = &self.settings;
-        let ports = TaskPorts {
-            store: Arc::clone(&self.stores.tasks),
-            clock: Arc::clone(&self.clock),
-            limits: TaskLimits {
-                turn: settings.limits.turn_time,
-                size: settings.limits.task_size.bytes(),
-            },
-            metrics: self.task_metrics.clone(),
-        };
-        let bound = settings.limits.live_tasks.div_ceil(settings.worker_count());
-        let (shard, local) = self.table.enter(|shard| {
-            let hub = TaskHub::new(shard, ports, bound).start();
-            HubPorts {
-                open: hub.clone().recipient(),
-                ask: hub.recipient(),
-            }
-        })?;
+        let tasks = self.tasks()?;
         let claims = self.replay.clone().recipient();
         let verifier = FederationVerifier::new(
             Arc::clone(&self.federation),
@@ -288,12 +272,7 @@ impl Parts {
                 trusted_proxies: settings.trusted_proxies.clone(),
                 dialect: settings.dialect.into(),
             },
-            tasks: Tasks::new(
-                shard,
-                local,
-                Arc::clone(&self.table),
-                Arc::clone(&self.stores.tasks),
-            ),
+            tasks,
             agents: Arc::clone(&self.agents),
             cards: self.registry.clone().recipient(),
             verifier: verifier.recipient(),
@@ -311,6 +290,50 @@ impl Parts {
         })
     }
 
+    /// This worker's hub, and the way from it to the others.
+    fn tasks(&self) -> Option<Tasks> {
+        let settings = &self.settings;
+        let ports = TaskPorts {
+            store: Arc::clone(&self.stores.tasks),
+            clock: Arc::clone(&self.clock),
+            executors: agents::executors(&self.agents),
+            limits: TaskLimits {
+                turn: settings.limits.turn_time,
+                task: settings.limits.task_time,
+                size: settings.limits.task_size.bytes(),
+                live_bytes: settings.limits.live_bytes.bytes(),
+            },
+            metrics: self.task_metrics.clone(),
+        };
+        let bound = settings.limits.live_tasks.div_ceil(settings.worker_count());
+        let (shard, local) = self.table.enter(|shard| {
+            let hub = TaskHub::new(shard, ports, bound).start();
+            watch(&self.health, "tasks", &hub);
+            HubPorts {
+                open: hub.clone().recipient(),
+                ask: hub.clone().recipient(),
+                recover: hub.recipient(),
+            }
+        })?;
+        let (table, store) = (Arc::clone(&self.table), Arc::clone(&self.stores.tasks));
+        Some(Tasks::new(shard, local, table, store))
+    }
+
+    /// Takes up the turns that the last run of the node left, while it serves.
+    fn start_recovery(&self) {
+        let (store, table) = (Arc::clone(&self.stores.tasks), Arc::clone(&self.table));
+        let stopped = self.drain.clone();
+        actix_rt::spawn(async move {
+            let found = stopped.run_until_cancelled(recovery::run(store.as_ref(), &table));
+            if let Some(tasks @ 1..) = found.await {
+                tracing::warn!(
+                    tasks,
+                    "agents were at work when the node last stopped; what can go on does, the rest has failed"
+                );
+            }
+        });
+    }
+
     /// Forgets old tasks, bite by bite, for as long as the node runs.
     fn start_retention(&self) {
         let (store, clock) = (Arc::clone(&self.stores.tasks), Arc::clone(&self.clock));
@@ -325,26 +348,6 @@ impl Parts {
                 purge(store.as_ref(), clock.as_ref(), retention).await;
             }
         });
-    }
-}
-
-/// Ends tasks whose agent was at work when the node last stopped. A store that cannot be written is no reason not to serve
-/// what can be read.
-async fn recover(store: &dyn TaskStore, clock: &dyn Clock) -> Result<(), StoreError> {
-    match recovery::fail_interrupted_turns(store, clock).await {
-        Ok(0) => Ok(()),
-        Ok(tasks) => {
-            tracing::warn!(
-                tasks,
-                "tasks failed whose agent was at work when the node last stopped"
-            );
-            Ok(())
-        }
-        Err(error @ (StoreError::Full | StoreError::ReadOnly)) => {
-            tracing::error!(%error, "tasks of the last run stay unfinished until the node starts with room to write");
-            Ok(())
-        }
-        Err(error) => Err(error),
     }
 }
 

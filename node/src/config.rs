@@ -146,10 +146,16 @@ settings! {
         pub connections: usize = 10000, in 1..=1000000;
         /// Tasks that are being worked on or watched at once; more are refused with 503.
         pub live_tasks: usize = 20000, in 1..=1000000;
+        /// How much the tasks that are being worked on or watched may hold together, in bytes of JSON; beyond it new
+        /// messages are refused with 503. A task that is worked on takes about three times its JSON.
+        pub live_bytes: ByteSize = "512MiB", in "1MiB"..="1TiB";
         /// How much an agent may make in one task, in bytes of JSON.
         pub task_size: ByteSize = "8MiB", in "4KiB"..="256MiB";
         /// How long one turn of an agent may take.
         pub turn_time: Duration = "10m", in "1s"..="7d";
+        /// How long a task may take from its first message to its end: an older one fails when its agent is at work or a
+        /// further message comes.
+        pub task_time: Duration = "30d", in "1s"..="3650d";
         /// How often a stream that has nothing to say shows that it lives.
         pub keep_alive: Duration = "15s", in "1s"..="5m";
         /// How long requests may go on after SIGTERM.

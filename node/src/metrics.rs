@@ -24,6 +24,8 @@ metrics! {
         pub ended: Counter<TaskEnd> = "archipel_tasks_ended_total";
         /// Watchers cut off because they did not keep up.
         pub watchers_cut: Counter<()> = "archipel_watchers_cut_total";
+        /// Bytes of JSON that the tasks in memory hold.
+        pub live_bytes: Gauge<()> = "archipel_tasks_live_bytes";
         /// Tasks that are in memory because something happens to them or somebody watches them.
         pub live: Gauge<()> = "archipel_tasks_live";
     }

@@ -1,8 +1,9 @@
 //! What a dead actor means.
 //!
 //! A panic kills an actor for good. Some are made anew by whoever finds them dead: a task's actor by its hub. The single
-//! ones (registry, replay guard, audit, bus) are not, because a node that has lost one can no longer keep a promise. Then
-//! the node is not ready, and it stops, so that whatever runs it starts a whole one.
+//! ones (registry, replay guard, audit, bus, the hub of each worker) are not, because a node that has lost one can no
+//! longer keep a promise. Then the node is not ready, and it stops, so that whatever runs it starts a whole one. When it
+//! stops, its parts end one after another, and that is no death.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -20,6 +21,8 @@ pub struct Health {
     stopping: AtomicBool,
     /// Bounded by the number of parts of a node; added while the node is built, never removed.
     parts: RwLock<Vec<(&'static str, Alive)>>,
+    /// The parts that were dead when the node was told to stop.
+    died: RwLock<Vec<&'static str>>,
 }
 
 impl Health {
@@ -28,8 +31,11 @@ impl Health {
         self.parts.write().push((name, Box::new(alive)));
     }
 
-    /// The parts that are dead.
+    /// The parts that are dead; of a node that stops, those that were when it was told to.
     pub fn dead(&self) -> Vec<&'static str> {
+        if self.stopping.load(Ordering::Relaxed) {
+            return self.died.read().clone();
+        }
         self.parts
             .read()
             .iter()
@@ -49,6 +55,8 @@ impl Health {
 
     /// From now on the node is about to stop.
     pub fn stop(&self) {
+        let died = self.dead();
+        *self.died.write() = died;
         self.stopping.store(true, Ordering::Relaxed);
     }
 }
@@ -77,7 +85,14 @@ mod tests {
         check(&["audit"], &["audit"]);
         health.stop();
         check(&["audit"], &["audit", "stopping"]);
-        alive.store(true, Ordering::Relaxed);
-        check(&[], &["stopping"]);
+
+        let health = Health::default();
+        let alive = Arc::new(AtomicBool::new(true));
+        let heart = Arc::clone(&alive);
+        health.watch("tasks", move || heart.load(Ordering::Relaxed));
+        health.stop();
+        alive.store(false, Ordering::Relaxed);
+        let found = (health.dead(), health.missing());
+        assert_eq!(found, (vec![], vec!["stopping"]), "it ended with the node");
     }
 }

@@ -1,8 +1,8 @@
 //! Tasks: opening, asking and watching them, wherever they live.
 //!
 //! Read `command` (what may be asked), `hub` (which tasks are live), `actor` (one live task), `machine` (what may happen
-//! to it), `turn` and `executor` (the agent's side), `feed` (the watcher's side), `shard` (which worker owns a task), `list` (pages of tasks) and
-//! `recovery` (what a starting node finds).
+//! to it), `turn` and `executor` (the agent's side), `feed` (the watcher's side), `held` (their memory), `shard` (which
+//! worker owns a task), `list` (pages of tasks) and `recovery` (what a starting node finds).
 
 use std::sync::Arc;
 
@@ -15,6 +15,7 @@ pub mod actor;
 pub mod command;
 pub mod executor;
 pub mod feed;
+mod held;
 pub mod hub;
 pub mod list;
 pub mod machine;

@@ -23,7 +23,7 @@ use crate::config::{AgentKind, AgentSettings, NodeSettings};
 use crate::egress::{Destination, Egress};
 use crate::metrics::AgentMetrics;
 use crate::registry::{AgentTable, HostedAgent, HostedCard, SharedAgents, own_card};
-use crate::tasks::executor::AgentExecutor;
+use crate::tasks::executor::{AgentExecutor, Executors};
 
 /// For how long an agent that keeps failing is left alone at most.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
@@ -40,6 +40,15 @@ pub(super) struct Workshop<'a> {
     pub(super) egress: &'a Arc<Egress>,
     pub(super) clock: &'a Arc<dyn Clock>,
     pub(super) metrics: &'a AgentMetrics,
+}
+
+/// Who works for an agent of the node, by the agent's id.
+pub(super) fn executors(agents: &SharedAgents) -> Executors {
+    let agents = Arc::clone(agents);
+    Executors::new(move |id| {
+        let agents = agents.load();
+        agents.find(id).map(|agent| Arc::clone(&agent.executor))
+    })
 }
 
 /// Makes the agents.

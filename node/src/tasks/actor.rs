@@ -3,8 +3,11 @@
 //! It answers [`TaskCommand`]s of the task's owner, and tells everybody else that there is no such task. Nothing is shown
 //! before it is kept: events gather while a commit is in flight, the next commit takes them all, and only then do they
 //! reach watchers, readers and waiting senders. It refuses a message while a turn is running and after the task's end.
-//! When it dies, `TaskHub` makes a new one from the store; a turn that ran is lost, and the new actor says so. Read on in
-//! `turning` (the agent's side) and `keeping` (the store's and the watchers').
+//! When it dies, `TaskHub` makes a new one from the store, which goes on with a turn that ran or says that it is lost. Read
+//! on in `turning` (the agent's side), `stopping` (limits and cancellation) and `keeping` (the store's and the watchers').
+//!
+//! Memory: a live task is held as its record. Beside it there is, for a moment, its JSON (for the store and whoever reads
+//! it) and the events that are not kept yet. Nothing else grows with the task.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,18 +16,22 @@ use std::time::Duration;
 use actix::prelude::*;
 use archipel_kit::clock::Clock;
 use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::metrics::TaskMetrics;
 use crate::store::{EventRow, TaskStore, Webhook};
 use crate::tasks::command::{Asked, Reply, TaskCaller, TaskCommand, TaskError, TurnCommand};
+use crate::tasks::executor::{AgentExecutor, Executors};
 use crate::tasks::feed::{Board, Feed, FirstItem, LogEvent, Settled};
-use crate::tasks::hub::TaskIdle;
+use crate::tasks::held::HeldBytes;
+use crate::tasks::hub::{TaskDied, TaskIdle};
 use crate::tasks::machine::{Record, Written};
 use crate::tasks::turn::TurnStep;
 
 mod keeping;
+mod stopping;
 mod turning;
 
 /// Commands that may wait for one task; more are refused.
@@ -37,6 +44,10 @@ const BYTES_PER_SNAPSHOT: usize = 64 * 1024;
 const RETRY: Duration = Duration::from_secs(1);
 /// How long the executor of a task that ended without it may take to tell its agent.
 const STOP_GRACE: Duration = Duration::from_secs(10);
+/// How long an agent may take to say whether it stops.
+const ASK_TO_STOP: Duration = Duration::from_secs(15);
+/// How long the agent of a turn that is taken up again may keep its place without a word.
+const SILENT_IN_PLACE: Duration = Duration::from_secs(2);
 /// How often watchers that left are looked for while nothing happens.
 const SWEEP: Duration = Duration::from_secs(30);
 
@@ -47,6 +58,8 @@ pub struct TaskPorts {
     pub store: Arc<dyn TaskStore>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
+    /// Who works for an agent, when no request says it.
+    pub executors: Executors,
     /// Bounds of one task.
     pub limits: TaskLimits,
     /// What is counted.
@@ -58,17 +71,40 @@ pub struct TaskPorts {
 pub struct TaskLimits {
     /// How long one turn may take.
     pub turn: Duration,
+    /// How old a task may become while it is worked on or asked to go on.
+    pub task: Duration,
     /// By how many bytes of JSON a task may grow.
     pub size: usize,
+    /// How many bytes of JSON all live tasks together may hold before new turns are refused.
+    pub live_bytes: usize,
 }
 
 /// How an actor reaches its hub.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct HubPort {
     /// Takes the news that the actor has nothing to do.
     pub idle: Recipient<TaskIdle>,
+    /// Takes the news that the actor died.
+    pub died: Recipient<TaskDied>,
+    /// Which task the actor is for.
+    pub task: Uuid,
     /// The hub's number for this actor.
     pub actor: u64,
+}
+
+impl Drop for HubPort {
+    fn drop(&mut self) {
+        // An actor that panics has no other last word.
+        if std::thread::panicking() {
+            let died = TaskDied {
+                id: self.task,
+                actor: self.actor,
+            };
+            if self.died.try_send(died).is_err() {
+                tracing::error!(task.id = %self.task, "the hub did not hear that the actor of a task died");
+            }
+        }
+    }
 }
 
 /// See the module.
@@ -84,6 +120,8 @@ pub struct TaskActor {
     commits: Commits,
     /// Answers that say what is not kept yet.
     deferred: Vec<Deferred>,
+    /// Clients that want the task to end, while its agent is asked.
+    canceling: Vec<Reply<Bytes>>,
     /// Senders that wait for the outcome.
     waiting: Vec<(Option<u32>, Reply<Bytes>)>,
     /// What watchers see, while there are any.
@@ -93,6 +131,16 @@ pub struct TaskActor {
     sweep: Option<SpawnHandle>,
     /// The whole task as JSON, as it was after the event of that number.
     view: (u64, Written),
+    /// What the task counts for among all live ones.
+    held: HeldBytes,
+    /// Its place among the turns that are taken up again at once.
+    place: Option<Place>,
+}
+
+struct Place {
+    _permit: OwnedSemaphorePermit,
+    /// Gives it back when the agent is silent.
+    patience: Option<SpawnHandle>,
 }
 
 /// The way of events to the store. Bounded by the task's size limit.
@@ -125,6 +173,7 @@ struct Commits {
 }
 
 struct RunningTurn {
+    executor: Arc<dyn AgentExecutor>,
     /// Fired when the task ended without the agent.
     canceled: CancellationToken,
     /// The running executor; it names the turn, too.
@@ -171,18 +220,36 @@ impl TaskActor {
         Self {
             opening: Some(opening),
             handled: 1,
-            ..Self::idle(id, owner, record, ports, hub)
+            ..Self::of(id, owner, record, ports, hub)
         }
     }
 
-    /// A task that was kept.
-    pub fn idle(
+    /// A task as it was kept.
+    pub fn kept(
         id: Uuid,
         owner: TaskCaller,
         record: Record,
         ports: TaskPorts,
         hub: HubPort,
     ) -> Self {
+        let mut actor = Self::of(id, owner, record, ports, hub);
+        actor.commits.kept = actor.record.seq;
+        actor
+    }
+
+    /// The actor has a place among the turns that are taken up again.
+    #[must_use]
+    pub fn in_place(mut self, place: Option<OwnedSemaphorePermit>) -> Self {
+        self.place = place.map(|permit| Place {
+            _permit: permit,
+            patience: None,
+        });
+        self
+    }
+
+    fn of(id: Uuid, owner: TaskCaller, record: Record, ports: TaskPorts, hub: HubPort) -> Self {
+        let mut held = HeldBytes::of(ports.metrics.live_bytes.clone());
+        held.set(record.size());
         Self {
             id,
             owner,
@@ -193,19 +260,15 @@ impl TaskActor {
             turn: None,
             commits: Commits::default(),
             deferred: Vec::new(),
+            canceling: Vec::new(),
             waiting: Vec::new(),
             board: None,
             handled: 0,
             sweep: None,
             view: (0, Written::default()),
+            held,
+            place: None,
         }
-    }
-
-    /// Marks the record as kept in its present form.
-    #[must_use]
-    pub fn already_kept(mut self) -> Self {
-        self.commits.kept = self.record.seq;
-        self
     }
 
     /// Starts the actor. Its mailbox has its full size at once, for the commands that were held back for it.
@@ -227,9 +290,8 @@ impl Actor for TaskActor {
             self.answer_turn(opening.answer);
             self.run_turn(opening.turn, ctx);
         } else if self.record.settled() == Settled::No {
-            // The agent was at work when the actor before this one died; nobody else would ever end the task.
-            self.fail("the work on this message was lost inside the node");
-            self.commit(ctx);
+            // The agent was at work when the actor or the process before this one died.
+            self.recover_turn(ctx);
         }
     }
 }
@@ -267,6 +329,9 @@ impl StreamHandler<TurnStep> for TaskActor {
         // The executor of a turn that has ended may have one more step in it.
         if !self.is_running(ctx.handle()) {
             return;
+        }
+        if !step.told.is_empty() || step.outcome.is_some() {
+            self.give_place_back(ctx);
         }
         for event in step.told {
             self.apply(event, ctx);

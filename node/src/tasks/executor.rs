@@ -3,6 +3,7 @@
 //! An executor owns no state of a task. It gets a [`Turn`], tells [`TurnEvent`]s and ends; the `TaskActor` decides what
 //! an event may change, keeps it and shows it to watchers. Dropping the future ends the work.
 
+use std::fmt;
 use std::sync::Arc;
 
 use archipel_protocol::a2a::{Artifact, Message, Task, TaskState, TaskStatus};
@@ -26,6 +27,12 @@ pub trait AgentExecutor: Send + Sync {
         None
     }
 
+    /// Asks the agent to stop its work on a task, of which it remembers this much. `None` when there is nobody to be asked:
+    /// then the task is canceled, and a turn that runs is told by [`Turn::canceled`].
+    fn cancel(self: Arc<Self>, _memory: Option<Json>) -> Option<CancelFuture> {
+        None
+    }
+
     /// Whether turns need [`Turn::task`], a copy that most agents have no use for.
     fn reads_task(&self) -> bool {
         false
@@ -34,6 +41,44 @@ pub trait AgentExecutor: Send + Sync {
 
 /// A running turn.
 pub type TurnFuture = LocalBoxFuture<'static, Result<(), ExecutorFailure>>;
+
+/// An agent that is being asked to stop.
+pub type CancelFuture = LocalBoxFuture<'static, CancelAnswer>;
+
+/// What an agent says to a cancellation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CancelAnswer {
+    /// It stops; or it cannot be asked any more, and nobody waits for it.
+    Stops,
+    /// It goes on: the task is canceled only when the agent says so.
+    GoesOn,
+}
+
+/// Finds who works for an agent.
+#[derive(Clone)]
+pub struct Executors(Arc<FindExecutor>);
+
+type FindExecutor = dyn Fn(&str) -> Option<Arc<dyn AgentExecutor>> + Send + Sync;
+
+impl Executors {
+    /// Asks `find` for the agent with an id.
+    pub fn new(
+        find: impl Fn(&str) -> Option<Arc<dyn AgentExecutor>> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(find))
+    }
+
+    /// Who works for the agent called `id`, if it is here.
+    pub fn of(&self, id: &str) -> Option<Arc<dyn AgentExecutor>> {
+        (self.0)(id)
+    }
+}
+
+impl fmt::Debug for Executors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Executors")
+    }
+}
 
 /// One message to a task, and what the agent may know about it.
 #[derive(Debug, Clone)]
@@ -65,7 +110,8 @@ pub struct Turn {
 /// What an agent tells during a turn.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TurnEvent {
-    /// The task has a new status. A terminal or interrupted one ends the turn.
+    /// The task has a new status. One that is terminal or asks for input ends the turn. One that asks for authorization
+    /// need not: credentials may reach the agent on another way, and it may go on by itself (A2A 1.0 §7.6.2).
     Status {
         /// As the agent has it. Its time is replaced by ours: a status dates from when it was recorded here, so that
         /// lists by time miss nothing of an agent whose clock is behind.

@@ -1,25 +1,31 @@
 //! `TaskHub` owns which tasks are live on one worker: it opens them, finds them, loads them from the store and lets go of
 //! idle ones.
 //!
-//! It refuses new tasks beyond its bound. Of a task that is being loaded it holds the commands back, so that a task never
-//! has two actors. An actor that died is found dead at the next command and loaded anew.
+//! It refuses new tasks beyond its bounds. Of a task that is being loaded it holds the commands back, so that a task never
+//! has two actors. Of a task whose actor died it makes a new one, soon or at the next command.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::prelude::*;
+use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
 use crate::store::StoredTask;
 use crate::tasks::actor::{HubPort, TaskActor, TaskPorts};
 use crate::tasks::command::{AskTask, Asked, OpenTask, TaskCaller, TaskError};
+use crate::tasks::held::is_too_much;
 use crate::tasks::machine::Record;
+use crate::tasks::recovery::RecoverTask;
 use crate::tasks::shard::Shard;
 
 /// Commands that may wait for one worker; more are refused.
 const MAILBOX: usize = 8192;
 /// Commands that may wait for one task to be loaded.
 const HELD_BACK: usize = 64;
+/// How long a task whose actor died stays alone, unless somebody asks for it.
+const LOAD_AGAIN: Duration = Duration::from_secs(1);
 
 /// Tells the hub that a task's actor has nothing to do after so many commands.
 #[derive(Debug, Message)]
@@ -33,6 +39,16 @@ pub struct TaskIdle {
     pub handled: u64,
 }
 
+/// Tells the hub that a task's actor died.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct TaskDied {
+    /// Which task.
+    pub id: Uuid,
+    /// Which of the actors that the task had.
+    pub actor: u64,
+}
+
 /// See the module.
 pub struct TaskHub {
     shard: Shard,
@@ -42,8 +58,17 @@ pub struct TaskHub {
     live: HashMap<Uuid, Live>,
     /// Actors started so far.
     started: u64,
-    /// Commands to tasks that are being loaded; bounded by `HELD_BACK` each.
-    loading: HashMap<Uuid, Vec<Asked>>,
+    /// Tasks that are being loaded.
+    loading: HashMap<Uuid, Loading>,
+}
+
+/// What waits for a task to be loaded.
+#[derive(Default)]
+struct Loading {
+    /// Commands; at most `HELD_BACK`.
+    asked: Vec<Asked>,
+    /// The place of a turn that is taken up again.
+    place: Option<OwnedSemaphorePermit>,
 }
 
 struct Live {
@@ -81,18 +106,22 @@ impl TaskHub {
             tracing::error!(task.id = %id, "the actor of a task died; it is loaded again");
             self.forget(id);
         }
-        self.load(id, asked, ctx);
-    }
-
-    fn load(&mut self, id: Uuid, asked: Asked, ctx: &mut Context<Self>) {
-        let held_back = self.loading.entry(id).or_default();
+        let held_back = &mut self.load(id, ctx).asked;
         if held_back.len() >= HELD_BACK {
             return asked.command.refuse(TaskError::Busy);
         }
         held_back.push(asked);
-        if held_back.len() > 1 {
-            return;
+    }
+
+    /// Begins to load a task, unless that is under way; what waits for it.
+    fn load(&mut self, id: Uuid, ctx: &mut Context<Self>) -> &mut Loading {
+        if !self.loading.contains_key(&id) {
+            self.ask_store(id, ctx);
         }
+        self.loading.entry(id).or_default()
+    }
+
+    fn ask_store(&self, id: Uuid, ctx: &mut Context<Self>) {
         let store = Arc::clone(&self.ports.store);
         let loaded = async move { store.load(id).await }.into_actor(self);
         ctx.spawn(loaded.map(move |outcome, hub, ctx| match outcome {
@@ -117,19 +146,22 @@ impl TaskHub {
             owner: stored.owner.clone(),
             agent: stored.agent.clone(),
         };
-        let port = self.port(ctx);
-        let actor = TaskActor::idle(id, owner, record, self.ports.clone(), port).already_kept();
-        self.enter(id, actor, 0);
-        for asked in self.loading.remove(&id).unwrap_or_default() {
+        let port = self.port(id, ctx);
+        let waiting = self.loading.remove(&id).unwrap_or_default();
+        let actor = TaskActor::kept(id, owner, record, self.ports.clone(), port);
+        self.enter(id, actor.in_place(waiting.place), 0);
+        for asked in waiting.asked {
             self.pass_on(id, asked, ctx);
         }
     }
 
     /// How the next actor reaches this hub.
-    fn port(&mut self, ctx: &mut Context<Self>) -> HubPort {
+    fn port(&mut self, task: Uuid, ctx: &mut Context<Self>) -> HubPort {
         self.started += 1;
         HubPort {
             idle: ctx.address().recipient(),
+            died: ctx.address().recipient(),
+            task,
             actor: self.started,
         }
     }
@@ -152,7 +184,7 @@ impl TaskHub {
     }
 
     fn refuse_held_back(&mut self, id: Uuid, error: &TaskError) {
-        for asked in self.loading.remove(&id).unwrap_or_default() {
+        for asked in self.loading.remove(&id).unwrap_or_default().asked {
             asked.command.refuse(error.clone());
         }
     }
@@ -170,12 +202,13 @@ impl Handler<OpenTask> for TaskHub {
     type Result = ();
 
     fn handle(&mut self, open: OpenTask, ctx: &mut Self::Context) {
-        if self.live.len() >= self.bound {
+        let held = &self.ports.metrics.live_bytes;
+        if self.live.len() >= self.bound || is_too_much(held, self.ports.limits.live_bytes) {
             return open.command.answer.refuse(TaskError::Busy);
         }
         let id = self.shard.task_id(self.ports.clock.now_ms());
         self.ports.metrics.opened.count(());
-        let port = self.port(ctx);
+        let port = self.port(id, ctx);
         let actor = TaskActor::open(id, open.caller, self.ports.clone(), port, open.command);
         self.enter(id, actor, 1);
     }
@@ -186,6 +219,35 @@ impl Handler<AskTask> for TaskHub {
 
     fn handle(&mut self, ask: AskTask, ctx: &mut Self::Context) {
         self.pass_on(ask.id, ask.asked, ctx);
+    }
+}
+
+impl Handler<TaskDied> for TaskHub {
+    type Result = ();
+
+    fn handle(&mut self, died: TaskDied, ctx: &mut Self::Context) {
+        let is_that = |live: &Live| live.number == died.actor;
+        if self.live.get(&died.id).is_some_and(is_that) {
+            tracing::error!(task.id = %died.id, "the actor of a task died; it is loaded again");
+            self.forget(died.id);
+            // Not at once: what killed it may do so again.
+            ctx.run_later(LOAD_AGAIN, move |hub, ctx| {
+                if !hub.live.contains_key(&died.id) {
+                    hub.load(died.id, ctx);
+                }
+            });
+        }
+    }
+}
+
+impl Handler<RecoverTask> for TaskHub {
+    type Result = ();
+
+    fn handle(&mut self, recover: RecoverTask, ctx: &mut Self::Context) {
+        // A task that is live already is being dealt with.
+        if !self.live.contains_key(&recover.id) {
+            self.load(recover.id, ctx).place = Some(recover.place);
+        }
     }
 }
 

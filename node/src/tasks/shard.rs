@@ -4,14 +4,17 @@
 //! its request; a request for a task of another worker crosses once. After a restart with another number of workers the
 //! same rule gives each task exactly one owner again.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use actix::Recipient;
 use parking_lot::RwLock;
 use rand::Rng;
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::tasks::command::{AskTask, OpenTask};
+use crate::tasks::recovery::RecoverTask;
 
 /// Most workers a node can have: the share of an id that names the worker is one byte.
 pub const MAX_SHARDS: usize = 256;
@@ -66,14 +69,17 @@ impl Shard {
 pub struct HubPorts {
     /// Takes new tasks.
     pub open: Recipient<OpenTask>,
-    /// Takes everything else.
+    /// Takes everything else that is asked for.
     pub ask: Recipient<AskTask>,
+    /// Takes tasks whose turn was left.
+    pub recover: Recipient<RecoverTask>,
 }
 
 /// Who owns which share. Each worker enters its hub when it starts (and again if it was restarted).
 #[derive(Debug)]
 pub struct ShardTable {
     hubs: RwLock<Vec<Option<HubPorts>>>,
+    entered: Notify,
 }
 
 impl ShardTable {
@@ -81,6 +87,7 @@ impl ShardTable {
     pub fn new(count: usize) -> Arc<Self> {
         Arc::new(Self {
             hubs: RwLock::new(vec![None; count.clamp(1, MAX_SHARDS)]),
+            entered: Notify::new(),
         })
     }
 
@@ -94,12 +101,28 @@ impl ShardTable {
         let shard = Shard::new(index, count);
         let ports = start(shard);
         *place = Some(ports.clone());
+        self.entered.notify_waiters();
         Some((shard, ports))
     }
 
     /// The hub of share `index`, if its worker has started.
     pub fn hub(&self, index: usize) -> Option<HubPorts> {
         self.hubs.read().get(index).cloned().flatten()
+    }
+
+    /// The hub that owns `id`, as soon as its worker has started.
+    pub async fn owner_of(&self, id: Uuid) -> HubPorts {
+        let count = self.hubs.read().len();
+        let owner = Shard::new(0, count).owner_of(id);
+        loop {
+            let mut entered = pin!(self.entered.notified());
+            // From here on nobody who enters is missed.
+            entered.as_mut().enable();
+            if let Some(hub) = self.hub(owner) {
+                return hub;
+            }
+            entered.await;
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! Hub and actors together, with agents and a store that do what a test tells them.
 //!
 //! Time is paused, and everything runs on one thread: [`quiet`] comes back when nothing is left to do at this moment.
-//! Read `turns` (the agent's side), `keeping` (the store's), `watching` (the watcher's) and `finding` (the hub's).
+//! Read `turns` (the agent's side), `keeping` (the store's), `watching` (the watcher's), `finding` (the hub's) and
+//! `recovering` (what was left).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use actix::{Actor, Addr};
 use archipel_kit::clock::{Clock, ManualClock};
 use archipel_protocol::a2a::{Artifact, Message, Part, Role, Task, TaskState};
-use archipel_protocol::object::Extra;
+use archipel_protocol::object::{Extra, Json};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -23,7 +24,8 @@ use uuid::Uuid;
 use crate::metrics::TaskMetrics;
 use crate::store::memory::MemoryStore;
 use crate::store::{
-    EventRow, Retention, StoreError, StoredTask, TaskChange, TaskPage, TaskQuery, TaskStore,
+    EventRow, Retention, Snapshot, StoreError, StoredTask, TaskChange, TaskPage, TaskQuery,
+    TaskStore,
 };
 use crate::tasks::actor::{TaskLimits, TaskPorts};
 use crate::tasks::answered;
@@ -32,20 +34,23 @@ use crate::tasks::command::{
     TurnCommand, TurnSetup,
 };
 use crate::tasks::executor::{AgentExecutor, ExecutorFailure, Turn, TurnEvent, TurnEvents};
-use crate::tasks::executor::{TurnEnded, TurnFuture};
-use crate::tasks::feed::{Feed, LogEvent};
+use crate::tasks::executor::{Executors, TurnEnded, TurnFuture};
+use crate::tasks::feed::{Feed, FeedEnd, LogEvent};
 use crate::tasks::hub::TaskHub;
 use crate::tasks::shard::Shard;
 
 mod finding;
 mod keeping;
+mod recovering;
 mod turns;
 mod watching;
 
 const NOW_MS: u64 = 1_767_225_600_000;
 const LIMITS: TaskLimits = TaskLimits {
     turn: Duration::from_secs(60),
+    task: Duration::from_secs(600),
     size: 1 << 20,
+    live_bytes: 8 << 20,
 };
 const BOUND: usize = 3;
 
@@ -55,6 +60,8 @@ struct World {
     store: Arc<ScriptedStore>,
     clock: Arc<ManualClock>,
     metrics: TaskMetrics,
+    /// Who works for the agent, when no request says it.
+    executor: Arc<Mutex<Option<Arc<dyn AgentExecutor>>>>,
 }
 
 /// Keeps tasks in memory, when and as far as the test lets it.
@@ -194,11 +201,14 @@ impl World {
     fn on(store: ScriptedStore) -> Self {
         tokio::time::pause();
         let store = Arc::new(store);
+        let executor = Arc::default();
+        let found: Arc<Mutex<Option<Arc<dyn AgentExecutor>>>> = Arc::clone(&executor);
         let clock = Arc::new(ManualClock::new(NOW_MS));
         let metrics = TaskMetrics::new(&opentelemetry::global::meter("tests"));
         let ports = TaskPorts {
             store: Arc::clone(&store) as Arc<dyn TaskStore>,
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
+            executors: Executors::new(move |_| found.lock().clone()),
             limits: LIMITS,
             metrics: metrics.clone(),
         };
@@ -207,6 +217,7 @@ impl World {
             store,
             clock,
             metrics,
+            executor,
         }
     }
 

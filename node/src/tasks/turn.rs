@@ -43,6 +43,16 @@ impl TurnSteps {
             begun: false,
         }
     }
+
+    /// Goes on with `turn`, if the executor can.
+    pub fn resume(executor: Arc<dyn AgentExecutor>, turn: Turn) -> Option<Self> {
+        let (events, told) = TurnEvents::channel();
+        Some(Self {
+            running: Some(executor.resume(turn, events)?),
+            told,
+            begun: false,
+        })
+    }
 }
 
 impl Stream for TurnSteps {

@@ -98,7 +98,7 @@ async fn a_task_whose_agent_was_at_work_fails_and_keeps_what_was_seen() {
     node.restart().await;
     let task = read(&node.client(), PLAYED, &id).await;
     assert_eq!(state_of(&task), "TASK_STATE_FAILED");
-    assert!(reason_of(&task).contains("the node was stopped"), "{task}");
+    assert!(reason_of(&task).contains("was interrupted"), "{task}");
     let parts = task["artifacts"][0]["parts"].as_array().unwrap();
     assert!(parts.len() >= seen, "{} of {seen}", parts.len());
     for (number, part) in parts.iter().enumerate() {

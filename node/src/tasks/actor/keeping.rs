@@ -22,6 +22,7 @@ impl TaskActor {
             seq: event.seq,
             body: event.body.clone(),
         });
+        self.held.set(self.record.size());
         self.commits.unshown.push_back(event);
     }
 
@@ -114,6 +115,9 @@ impl TaskActor {
                 self.commits.in_flight.clear();
                 self.commits.webhook = None;
                 self.commits.kept = through;
+                if self.turn.is_none() {
+                    self.give_place_back(ctx);
+                }
                 self.release(ctx);
                 if !self.commits.gathered.is_empty() || self.record.unlogged {
                     self.commit(ctx);
@@ -127,7 +131,8 @@ impl TaskActor {
     /// has; another keeps its events and tries again.
     fn not_committed(&mut self, error: StoreError, ctx: &mut Context<Self>) {
         tracing::warn!(task.id = %self.id, %error, "a task could not be kept");
-        for (_, reply) in self.waiting.drain(..) {
+        let waiting = self.waiting.drain(..).map(|(_, reply)| reply);
+        for reply in waiting {
             reply.send(Err(TaskError::NotKept(error.clone())));
         }
         for deferred in self.deferred.drain(..) {
@@ -140,6 +145,9 @@ impl TaskActor {
             self.end_turn(ctx);
             self.commits.unshown.clear();
             self.board = None;
+            for reply in self.canceling.drain(..) {
+                reply.send(Err(TaskError::NotKept(error.clone())));
+            }
             return self.rest(ctx);
         }
         // The next change must not count on a snapshot that was in this one.
@@ -264,6 +272,7 @@ impl TaskActor {
             || self.record.unlogged
             || !self.commits.unshown.is_empty()
             || !self.deferred.is_empty()
+            || !self.canceling.is_empty()
             || !self.waiting.is_empty();
         if busy {
             return;
@@ -274,6 +283,8 @@ impl TaskActor {
         if !is_watched {
             self.board = None;
         } else {
+            // Whoever comes next has it written again: nothing happens to this task now.
+            self.view = (0, Written::default());
             if self.sweep.is_none() {
                 self.sweep = Some(ctx.run_interval(SWEEP, |actor, ctx| actor.rest(ctx)));
             }

@@ -1,32 +1,48 @@
-//! The turns of a task: what begins one, what the agent's events do, what ends it.
+//! The turns of a task: what begins one, what goes on with one that was left, what the agent's events do, what ends it.
 
 use std::sync::Arc;
 
 use actix::prelude::*;
-use bytes::Bytes;
+use archipel_protocol::a2a::{Message, Role, TaskState};
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
-use super::{Answer, RunningTurn, STOP_GRACE, TaskActor};
+use super::{Answer, RunningTurn, SILENT_IN_PLACE, TaskActor};
 use crate::store::Webhook;
-use crate::tasks::command::{NewWebhook, Reply, TurnAnswer, TurnCommand, TurnSetup};
-use crate::tasks::executor::{ExecutorFailure, Turn, TurnEvent};
+use crate::tasks::command::{NewWebhook, TaskError, TurnAnswer, TurnCommand, TurnSetup};
+use crate::tasks::executor::{AgentExecutor, ExecutorFailure, Turn, TurnEvent};
 use crate::tasks::feed::Settled;
 use crate::tasks::machine::TurnRefusal;
 use crate::tasks::turn::TurnSteps;
 
+const LEFT: &str =
+    "the work on this message was interrupted inside the node, and its agent cannot go on with it";
+const AGENT_GONE: &str =
+    "the work on this message was interrupted inside the node, and its agent is not here any more";
+
 impl TaskActor {
     pub(super) fn further_turn(&mut self, command: TurnCommand, ctx: &mut Context<Self>) {
-        // An end of the last turn that is not kept yet is known to nobody.
-        let busy = self.turn.is_some() || self.commits.kept < self.record.seq;
-        if busy && self.record.settled() != Settled::Ended {
+        // An end of the last turn that is not kept yet is known to nobody. An agent that waits for authorization may be
+        // told more; then the turn that waited is over.
+        let settled = self.record.settled();
+        let working = self.turn.is_some() && settled == Settled::No;
+        let busy = working || !self.canceling.is_empty() || self.commits.kept < self.record.seq;
+        if busy && settled != Settled::Ended {
             return command.answer.refuse(TurnRefusal::Busy.into());
         }
-        let limit = self.ports.limits.size;
-        if let Err(refusal) = self.record.hear(command.message, limit) {
+        if settled != Settled::Ended && self.is_out_of_time() {
+            self.end_late();
+            self.end_turn(ctx);
+            self.commit(ctx);
+        }
+        let limits = self.ports.limits;
+        if self.held.is_too_much(limits.live_bytes) {
+            return command.answer.refuse(TaskError::Busy);
+        }
+        if let Err(refusal) = self.record.hear(command.message, limits.size) {
             return command.answer.refuse(refusal.into());
         }
         self.register(command.webhook, self.record.seq);
+        self.end_turn(ctx);
         // The turn first: what the sender is told begins with a task that works again.
         self.run_turn(command.turn, ctx);
         self.answer_turn(command.answer);
@@ -65,30 +81,89 @@ impl TaskActor {
         };
         let begun = self.record.begin(self.ports.clock.now_ms());
         self.gather(begun);
-        let canceled = CancellationToken::new();
+        let executor = setup.executor;
         let turn = Turn {
-            task_id: self.record.task.id.as_str().into(),
-            context_id: self
-                .record
-                .task
-                .context_id
-                .as_deref()
-                .unwrap_or_default()
-                .into(),
-            message,
             metadata: setup.metadata,
             accepted_output_modes: setup.accepted_output_modes,
             extensions: setup.extensions,
-            task: setup
-                .executor
+            task: executor
                 .reads_task()
                 .then(|| Arc::new(self.record.task.clone())),
-            memory: self.record.memory.clone(),
             traceparent: setup.traceparent,
-            canceled: canceled.clone(),
+            ..self.turn_on(message)
         };
-        let steps = ctx.add_stream(TurnSteps::run(setup.executor, turn));
+        let canceled = turn.canceled.clone();
+        let steps = TurnSteps::run(Arc::clone(&executor), turn);
+        self.follow(executor, canceled, steps, ctx);
+    }
+
+    /// Goes on with the turn that a dead actor or process left. Nobody else would ever end the task, so it fails when its
+    /// agent cannot go on.
+    pub(super) fn recover_turn(&mut self, ctx: &mut Context<Self>) {
+        let Some(executor) = self.ports.executors.of(&self.owner.agent) else {
+            self.fail(AGENT_GONE);
+            return self.commit(ctx);
+        };
+        let mut said = self.record.task.history.iter().rev();
+        let message = said.find(|said| said.role == Role::User).cloned();
+        let steps = message.and_then(|message| {
+            let turn = Turn {
+                task: Some(Arc::new(self.record.task.clone())),
+                ..self.turn_on(message)
+            };
+            let canceled = turn.canceled.clone();
+            TurnSteps::resume(Arc::clone(&executor), turn).map(|steps| (canceled, steps))
+        });
+        match steps {
+            Some((canceled, steps)) => {
+                tracing::info!(task.id = %self.id, "a turn that was interrupted goes on");
+                self.follow(executor, canceled, steps, ctx);
+                if let Some(place) = &mut self.place {
+                    place.patience = Some(ctx.run_later(SILENT_IN_PLACE, |actor, ctx| {
+                        actor.give_place_back(ctx);
+                    }));
+                }
+            }
+            None => {
+                self.fail(LEFT);
+                self.commit(ctx);
+            }
+        }
+    }
+
+    pub(super) fn give_place_back(&mut self, ctx: &mut Context<Self>) {
+        if let Some(patience) = self.place.take().and_then(|place| place.patience) {
+            ctx.cancel_future(patience);
+        }
+    }
+
+    /// A turn of which only the message is known.
+    fn turn_on(&self, message: Message) -> Turn {
+        let task = &self.record.task;
+        Turn {
+            task_id: task.id.as_str().into(),
+            context_id: task.context_id.as_deref().unwrap_or_default().into(),
+            message,
+            metadata: None,
+            accepted_output_modes: Vec::new(),
+            extensions: None,
+            task: None,
+            memory: self.record.memory.clone(),
+            traceparent: None,
+            canceled: CancellationToken::new(),
+        }
+    }
+
+    fn follow(
+        &mut self,
+        executor: Arc<dyn AgentExecutor>,
+        canceled: CancellationToken,
+        steps: TurnSteps,
+        ctx: &mut Context<Self>,
+    ) {
+        let steps = ctx.add_stream(steps);
         self.turn = Some(RunningTurn {
+            executor,
             canceled,
             steps,
             timer: None,
@@ -114,11 +189,12 @@ impl TaskActor {
             // It may have changed what is seen of the task without an event.
             self.view.0 = 0;
         }
-        if self.record.size() > self.ports.limits.size && self.record.settled() == Settled::No {
+        let state = self.record.task.status.state;
+        if state.is_terminal() || state == TaskState::InputRequired {
+            self.end_turn(ctx);
+        } else if self.record.size() > self.ports.limits.size {
             self.fail("the task grew beyond what one task may hold");
             self.stop_turn(ctx);
-        } else if self.record.settled() != Settled::No {
-            self.end_turn(ctx);
         }
     }
 
@@ -136,6 +212,8 @@ impl TaskActor {
                     self.gather(event);
                 }
             }
+            // The client was asked for authorization, and can still answer.
+            Err(_) if self.record.settled() != Settled::No => {}
             Err(failure) => {
                 if failure == ExecutorFailure::Broken {
                     tracing::error!(task.id = %self.id, "an executor panicked");
@@ -144,68 +222,5 @@ impl TaskActor {
             }
         }
         self.end_turn(ctx);
-    }
-
-    /// The turn's clock starts when its first step has not ended it, so that quick agents cost no timer.
-    pub(super) fn limit_turn(&mut self, ctx: &mut Context<Self>) {
-        let limit = self.ports.limits.turn;
-        if let Some(turn) = &mut self.turn
-            && turn.timer.is_none()
-        {
-            let steps = turn.steps;
-            turn.timer = Some(ctx.run_later(limit, move |actor, ctx| {
-                // The turn may have ended in the very moment in which its time was over.
-                if actor.is_running(steps) {
-                    actor.fail("the agent took longer than one turn may");
-                    actor.stop_turn(ctx);
-                    actor.commit(ctx);
-                }
-            }));
-        }
-    }
-
-    /// The task has ended without its agent: the executor may tell it, and is dropped if that takes too long.
-    fn stop_turn(&mut self, ctx: &mut Context<Self>) {
-        let Some(turn) = &mut self.turn else {
-            return;
-        };
-        turn.canceled.cancel();
-        let grace = ctx.run_later(STOP_GRACE, |actor, ctx| {
-            actor.end_turn(ctx);
-            actor.rest(ctx);
-        });
-        if let Some(limit) = turn.timer.replace(grace) {
-            ctx.cancel_future(limit);
-        }
-    }
-
-    pub(super) fn end_turn(&mut self, ctx: &mut Context<Self>) {
-        if let Some(turn) = self.turn.take() {
-            ctx.cancel_future(turn.steps);
-            if let Some(timer) = turn.timer {
-                ctx.cancel_future(timer);
-            }
-        }
-    }
-
-    pub(super) fn cancel(&mut self, reply: Reply<Bytes>, ctx: &mut Context<Self>) {
-        match self.record.cancel(self.ports.clock.now_ms()) {
-            Err(_) => return self.defer(Answer::NotCancelable(reply)),
-            Ok(event) => self.gather(event),
-        }
-        self.stop_turn(ctx);
-        let view = self.view(None);
-        self.defer(Answer::View(view, reply));
-        self.commit(ctx);
-    }
-
-    pub(super) fn fail(&mut self, reason: &str) {
-        let message_id = Uuid::new_v4().to_string();
-        if let Ok(event) = self
-            .record
-            .fail(reason, message_id, self.ports.clock.now_ms())
-        {
-            self.gather(event);
-        }
     }
 }

@@ -150,6 +150,7 @@ async fn a_task_of_another_worker_is_asked_there_and_a_worker_that_is_not_there_
     let ports = HubPorts {
         open: world.hub.clone().recipient(),
         ask: world.hub.clone().recipient(),
+        recover: world.hub.clone().recipient(),
     };
     let table = ShardTable::new(2);
     let (there, _) = table.enter(|_| ports.clone()).unwrap();

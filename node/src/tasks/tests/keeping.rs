@@ -1,7 +1,6 @@
 //! Nothing is shown before it is kept, whatever the store does.
 
 use super::*;
-use crate::tasks::feed::FeedEnd;
 use crate::tasks::machine::TurnRefusal;
 
 #[actix::test]

@@ -1,7 +1,8 @@
 //! What begins, limits and ends a turn.
 
 use super::*;
-use crate::tasks::machine::{Record, TurnRefusal};
+use crate::tasks::executor::{CancelAnswer, CancelFuture};
+use crate::tasks::machine::TurnRefusal;
 
 #[actix::test]
 async fn a_quick_agent_costs_one_commit_and_leaves_nothing_behind() {
@@ -164,35 +165,6 @@ async fn an_executor_that_panics_fails_its_task() {
 }
 
 #[actix::test]
-async fn a_turn_that_was_lost_with_its_actor_has_failed() {
-    let world = World::start();
-    let id = Uuid::new_v4();
-    let mut record = Record::open(&id.to_string(), "c", said("hello"), NOW_MS);
-    record.begin(NOW_MS);
-    let change = TaskChange {
-        id,
-        owner: caller().owner,
-        agent: caller().agent,
-        context_id: "c".into(),
-        state: record.task.status.state.number(),
-        terminal: false,
-        updated_ms: NOW_MS,
-        snapshot: Some(record.snapshot()),
-        events: Vec::new(),
-        webhook: None,
-        hold: None,
-    };
-    world.store.rows.commit(change).await.unwrap();
-    let task = answered(world.read(id)).await.unwrap();
-    assert_eq!(short(&task), Short(TaskState::Failed, 1, 0));
-    quiet().await;
-    assert_eq!(
-        (world.store.commits(), world.live(), world.actors()),
-        (1, 0, 0)
-    );
-}
-
-#[actix::test]
 async fn messages_are_refused_while_the_agent_works_and_after_the_end() {
     let world = World::start();
     let (id, play, _feed) = world.working().await;
@@ -234,4 +206,252 @@ async fn a_sender_has_its_outcome_before_the_next_message_is_taken() {
     world.store.let_through(1);
     let task = answered(second).await.unwrap();
     assert_eq!(short(&task), Short(TaskState::InputRequired, 2, 0));
+}
+
+/// A puppet that is asked whether it stops.
+struct Asked {
+    puppet: Arc<dyn AgentExecutor>,
+    answer: Mutex<Option<oneshot::Receiver<CancelAnswer>>>,
+    /// What it remembered when it was asked.
+    memory: Mutex<Vec<Option<String>>>,
+}
+
+impl Asked {
+    fn pair() -> (
+        Arc<Self>,
+        mpsc::UnboundedReceiver<Play>,
+        oneshot::Sender<CancelAnswer>,
+    ) {
+        let (puppet, plays) = Puppet::pair();
+        let (answer, answered) = oneshot::channel();
+        let asked = Self {
+            puppet,
+            answer: Mutex::new(Some(answered)),
+            memory: Mutex::default(),
+        };
+        (Arc::new(asked), plays, answer)
+    }
+}
+
+impl AgentExecutor for Asked {
+    fn run(self: Arc<Self>, turn: Turn, events: TurnEvents) -> TurnFuture {
+        Arc::clone(&self.puppet).run(turn, events)
+    }
+
+    fn cancel(self: Arc<Self>, memory: Option<Json>) -> Option<CancelFuture> {
+        self.memory
+            .lock()
+            .push(memory.map(|memory| memory.text().to_owned()));
+        let answer = self.answer.lock().take().unwrap();
+        Some(async move { answer.await.unwrap() }.boxed_local())
+    }
+}
+
+#[actix::test]
+async fn a_task_is_canceled_when_its_agent_stops() {
+    let world = World::start();
+    let (agent, mut plays, answer) = Asked::pair();
+    let executor: Arc<dyn AgentExecutor> = agent.clone();
+    let mut feed = answered(world.stream(&executor)).await.unwrap();
+    let id = id_of(&feed.next().await.unwrap());
+    let play = plays.recv().await.unwrap();
+    let known = TurnEvent::Remember(Json::read(r#""theirs""#).unwrap());
+    play.tell(known).await.unwrap();
+    quiet().await;
+    let (first, second) = (world.cancel(id), world.cancel(id));
+    play.tell(piece("meanwhile")).await.unwrap();
+    quiet().await;
+    let refused = answered(world.say(id, "more", &tells(1))).await;
+    assert_eq!(refused, Err(TurnRefusal::Busy.into()));
+    answer.send(CancelAnswer::Stops).unwrap();
+    for canceled in [first, second] {
+        let task = answered(canceled).await.unwrap();
+        assert_eq!(short(&task), Short(TaskState::Canceled, 1, 1));
+    }
+    assert_eq!(*agent.memory.lock(), [Some(r#""theirs""#.to_owned())]);
+    assert!(play.is_dropped());
+    let seen = events(&mut feed);
+    assert_eq!(seen.last().unwrap(), "statusUpdate TASK_STATE_CANCELED");
+    quiet().await;
+    assert_eq!((world.live(), world.actors()), (0, 0));
+}
+
+#[actix::test]
+async fn a_task_whose_agent_goes_on_is_not_canceled() {
+    let world = World::start();
+    let (agent, mut plays, answer) = Asked::pair();
+    let executor: Arc<dyn AgentExecutor> = agent;
+    let mut feed = answered(world.stream(&executor)).await.unwrap();
+    let id = id_of(&feed.next().await.unwrap());
+    let play = plays.recv().await.unwrap();
+    let canceled = world.cancel(id);
+    answer.send(CancelAnswer::GoesOn).unwrap();
+    assert_eq!(answered(canceled).await, Err(TaskError::NotCancelable));
+    assert!(!play.turn.canceled.is_cancelled());
+    play.tell(piece("a")).await.unwrap();
+    play.end(Ok(()));
+    quiet().await;
+    let task = answered(world.read(id)).await.unwrap();
+    assert_eq!(short(&task), Short(TaskState::Completed, 1, 1));
+}
+
+#[actix::test]
+async fn a_task_that_ends_while_its_agent_is_asked_has_ended_that_way() {
+    for (told, expected) in [
+        (TaskState::Completed, Err(TaskError::NotCancelable)),
+        (TaskState::Canceled, Ok(Short(TaskState::Canceled, 1, 0))),
+    ] {
+        let world = World::start();
+        let (agent, mut plays, answer) = Asked::pair();
+        let executor: Arc<dyn AgentExecutor> = agent;
+        let mut feed = answered(world.stream(&executor)).await.unwrap();
+        let id = id_of(&feed.next().await.unwrap());
+        let play = plays.recv().await.unwrap();
+        let canceled = world.cancel(id);
+        play.tell(status(told)).await.unwrap();
+        quiet().await;
+        answer.send(CancelAnswer::Stops).unwrap();
+        let canceled = answered(canceled).await.map(|task| short(&task));
+        assert_eq!(canceled, expected);
+        tokio::time::resume();
+    }
+}
+
+#[actix::test]
+async fn an_agent_that_does_not_say_whether_it_stops_is_not_waited_for() {
+    let world = World::start();
+    let (agent, mut plays, answer) = Asked::pair();
+    let executor: Arc<dyn AgentExecutor> = agent;
+    let mut feed = answered(world.stream(&executor)).await.unwrap();
+    let id = id_of(&feed.next().await.unwrap());
+    let _play = plays.recv().await.unwrap();
+    let task = answered(world.cancel(id)).await.unwrap();
+    assert_eq!(short(&task), Short(TaskState::Canceled, 1, 0));
+    drop(answer);
+}
+
+#[actix::test]
+async fn the_agent_of_a_task_that_waits_for_the_client_is_asked_too() {
+    let world = World::start();
+    let id = world.interrupted().await;
+    quiet().await;
+    let (agent, _plays, answer) = Asked::pair();
+    *world.executor.lock() = Some(agent.clone());
+    answer.send(CancelAnswer::GoesOn).unwrap();
+    let canceled = answered(world.cancel(id)).await;
+    assert_eq!(canceled, Err(TaskError::NotCancelable));
+    assert_eq!(agent.memory.lock().len(), 1);
+    quiet().await;
+    assert_eq!((world.live(), world.actors()), (0, 0));
+}
+
+#[actix::test]
+async fn an_agent_that_asked_for_authorization_may_go_on_by_itself() {
+    let world = World::start();
+    let (puppet, mut plays) = Puppet::pair();
+    let waits = world.send(&puppet);
+    let play = plays.recv().await.unwrap();
+    play.tell(status(TaskState::AuthRequired)).await.unwrap();
+    let task = answered(waits).await.unwrap();
+    assert_eq!(short(&task), Short(TaskState::AuthRequired, 1, 0));
+    let id: Uuid = task_of(&task).id.parse().unwrap();
+    let mut feed = answered(world.watch(id)).await.unwrap();
+    play.tell(status(TaskState::Working)).await.unwrap();
+    play.tell(piece("a")).await.unwrap();
+    play.end(Ok(()));
+    quiet().await;
+    assert_eq!(
+        events(&mut feed),
+        [
+            "task TASK_STATE_AUTH_REQUIRED",
+            "statusUpdate TASK_STATE_WORKING",
+            "artifactUpdate a",
+            "statusUpdate TASK_STATE_COMPLETED",
+        ]
+    );
+}
+
+#[actix::test]
+async fn who_asked_for_authorization_may_be_answered_or_given_up() {
+    let world = World::start();
+    let (puppet, mut plays) = Puppet::pair();
+    let waits = world.send(&puppet);
+    let first = plays.recv().await.unwrap();
+    first.tell(status(TaskState::AuthRequired)).await.unwrap();
+    let id: Uuid = task_of(&answered(waits).await.unwrap()).id.parse().unwrap();
+    let answer = world.say(id, "the code is 7", &puppet);
+    let second = plays.recv().await.unwrap();
+    assert!(first.is_dropped());
+    second.tell(status(TaskState::AuthRequired)).await.unwrap();
+    let task = answered(answer).await.unwrap();
+    assert_eq!(short(&task), Short(TaskState::AuthRequired, 2, 0));
+    // Nobody comes: the agent is let go of, and the task still waits.
+    pass(LIMITS.turn + Duration::from_secs(1)).await;
+    assert!(second.is_dropped());
+    assert_eq!((world.live(), world.actors()), (0, 0));
+    let task = answered(world.say(id, "here it is", &tells(1)))
+        .await
+        .unwrap();
+    assert_eq!(short(&task), Short(TaskState::Completed, 3, 1));
+}
+
+#[actix::test]
+async fn a_task_that_takes_too_long_fails_at_work_and_at_the_next_message() {
+    let world = World::start();
+    let id = world.interrupted().await;
+    world.clock.advance(LIMITS.task - Duration::from_secs(5));
+    let (puppet, mut plays) = Puppet::pair();
+    let waits = world.say(id, "more", &puppet);
+    let play = plays.recv().await.unwrap();
+    pass(Duration::from_secs(6)).await;
+    let task = answered(waits).await.unwrap();
+    assert_eq!(reason(&task), "the task took longer than a task may");
+    assert!(play.turn.canceled.is_cancelled());
+
+    let id = world.interrupted().await;
+    world.clock.advance(LIMITS.task);
+    let refused = answered(world.say(id, "more", &tells(1))).await;
+    assert_eq!(refused, Err(TurnRefusal::Ended.into()));
+    let task = answered(world.read(id)).await.unwrap();
+    assert_eq!(reason(&task), "the task took longer than a task may");
+}
+
+#[actix::test]
+async fn what_live_tasks_hold_together_is_bounded() {
+    let world = World::start();
+    let large = "x".repeat(LIMITS.size - 1000);
+    let waiting = world.interrupted().await;
+    let mut plays = Vec::new();
+    let bound = LIMITS.live_bytes / LIMITS.size;
+    let (puppet, mut played) = Puppet::pair();
+    // More than the hub opens at once: they are further messages.
+    let mut ids = Vec::new();
+    for _ in 0..bound {
+        ids.push(world.interrupted().await);
+        quiet().await;
+    }
+    for id in ids {
+        let _waits = world.say(id, "more", &puppet);
+        let play = played.recv().await.unwrap();
+        let made = Artifact::new("a", "a", vec![Part::text(large.clone())]);
+        play.tell(TurnEvent::artifact(made, false, false))
+            .await
+            .unwrap();
+        quiet().await;
+        plays.push(play);
+    }
+    assert!(world.metrics.live_bytes.value(()) > 8 << 20);
+    assert_eq!(answered(world.send(&tells(1))).await, Err(TaskError::Busy));
+    let refused = answered(world.say(waiting, "more", &tells(1))).await;
+    assert_eq!(refused, Err(TaskError::Busy));
+    for play in plays {
+        play.end(Ok(()));
+    }
+    quiet().await;
+    assert_eq!(world.metrics.live_bytes.value(()), 0);
+    assert!(
+        answered(world.say(waiting, "more", &tells(1)))
+            .await
+            .is_ok()
+    );
 }

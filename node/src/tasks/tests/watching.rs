@@ -3,7 +3,7 @@
 use archipel_protocol::error::ErrorCode;
 
 use super::*;
-use crate::tasks::feed::{FEED_CAPACITY, FeedEnd};
+use crate::tasks::feed::FEED_CAPACITY;
 use crate::tasks::machine::TurnRefusal;
 
 #[actix::test]
