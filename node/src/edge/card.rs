@@ -1,5 +1,5 @@
 //! Agent cards (A2A 1.0 §8.2), where they are found, and with what they are signed: who may see one depends on the agent, and
-//! a card never names another URL than ours.
+//! a card never names another URL than ours. Those of agents of peers are in `of_peer`.
 
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -9,7 +9,7 @@ use actix_web::http::header::{
     VARY,
 };
 use actix_web::{HttpRequest, HttpResponse, web};
-use archipel_protocol::a2a::{AgentCard, Version};
+use archipel_protocol::a2a::Version;
 use archipel_protocol::error::{ErrorCode, RpcError};
 use archipel_protocol::jsonrpc::Id;
 use bytes::Bytes;
@@ -17,16 +17,15 @@ use serde_json::json;
 
 use crate::cards::key::JWKS_PATH;
 use crate::cards::shelf::{CardSort, NoCard};
-use crate::cards::trust::CardTrust;
-use crate::cards::{CardForm, CardForms, Modified, ServedCard, etag_of};
+use crate::cards::{CardForm, Modified, ServedCard, etag_of};
 use crate::config::{RootCard, Visibility};
 use crate::edge::auth::{self, header};
 use crate::edge::binding::named_version;
-use crate::edge::peer::{PeerPath, peer_failure};
 use crate::edge::{CARD, Edge, OF_PEER, OLD_CARD, limits, only, rpc};
 use crate::error::{Failure, Gate};
-use crate::federation::outbound::OutboundError;
 use crate::registry::{HostedAgent, ReadCard};
+
+pub(super) mod of_peer;
 
 /// Where the agents of this node are listed.
 const CATALOG: &str = "/.well-known/ai-catalog.json";
@@ -43,7 +42,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         ))
         .service(only(
             &of_peer_agent.each_ref().map(String::as_str),
-            web::get().to(of_peer),
+            web::get().to(of_peer::card),
         ))
         .service(only(&[JWKS_PATH], web::get().to(keys)))
         .service(only(&[CATALOG], web::get().to(catalog)));
@@ -118,39 +117,6 @@ async fn named(
 ) -> Result<HttpResponse, Failure> {
     let agent = edge.agents.load().find(&id).cloned();
     of_agent(&request, &edge, agent, CardForm::V1).await
-}
-
-/// The card of an agent of a peer, with our URL on it.
-async fn of_peer(
-    request: HttpRequest,
-    edge: web::Data<Edge>,
-    path: web::Path<(String, String)>,
-) -> Result<HttpResponse, Failure> {
-    auth::check_open(&edge)?;
-    limits::check_url(&request, &edge.limits)?;
-    auth::check_gateway(&request, &edge)?;
-    // Reading it costs a call to the peer in our name, so it needs the same right.
-    let caller = auth::identify(&request, &edge).await?;
-    auth::require_operator(&request, &edge, &caller)?;
-    let (peer, agent) = path.into_inner();
-    let path = PeerPath { peer, agent };
-    let failed = |error| peer_failure(error, &path.peer, &Id::Null);
-    let read = edge
-        .outbound
-        .card(&path.peer, path.at_peer(CARD, &Id::Null)?);
-    let read = read.await.map_err(failed)?;
-    let unusable = || failed(OutboundError::BadAnswer);
-    let text = std::str::from_utf8(&read.body).map_err(|_| unusable())?;
-    let trust = CardTrust::new(edge.card_check, read.keys);
-    let text = trust
-        .accept(text, &path.peer)
-        .map_err(|error| unusable().because(error))?;
-    let card = AgentCard::read_any(&text).map_err(|error| unusable().because(error))?;
-    let url = format!("{}/peers/{}/agents/{}", edge.origin, path.peer, path.agent);
-    let modified = Modified::Told(read.modified);
-    let forms = CardForms::of(&card.hosted_at(&url), &url, &edge.signer, &modified);
-    let card = forms.in_form(form(&request, CardForm::V1));
-    Ok(answer(&request, card, "private, max-age=60"))
 }
 
 async fn of_agent(

@@ -10,6 +10,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use archipel_kit::client::{Answer, ClientError, copy_end_to_end, copy_listed};
 use archipel_protocol::error::{ErrorCode, RpcError};
 use archipel_protocol::jsonrpc::Id;
+use archipel_protocol::method::Method;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, RETRY_AFTER};
@@ -18,7 +19,7 @@ use http::uri::PathAndQuery;
 use crate::audit::{AuditAction, AuditOutcome};
 use crate::edge::auth::{Caller, record};
 use crate::edge::binding::Call;
-use crate::edge::{Edge, limits, rpc};
+use crate::edge::{Edge, card, limits, rpc};
 use crate::error::{Failure, Gate};
 use crate::federation::outbound::{FORWARDED_HEADERS, OutboundError, PeerCall};
 use crate::metrics::Answered;
@@ -95,7 +96,13 @@ pub(super) async fn forward(
     } else {
         Answered::Error
     });
-    Ok(pass_back(answer?, edge))
+    let answer = answer?;
+    if call.method() == Some(Method::GetExtendedAgentCard) && answer.status == http::StatusCode::OK
+    {
+        // The one answer with addresses in it.
+        return card::of_peer::extended(edge, path, call, answer).await;
+    }
+    Ok(pass_back(answer, edge))
 }
 
 /// What follows the agent's path at the peer: as it came, because the peer reads it as we do.

@@ -36,7 +36,7 @@ pub const FORWARDED_HEADERS: [HeaderName; 10] = [
 ];
 
 /// The largest card that is read.
-const MAX_CARD_BYTES: usize = 256 * 1024;
+pub const MAX_CARD_BYTES: usize = 256 * 1024;
 
 /// How long a peer may take. Connecting has its own limit in the egress settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,8 +66,6 @@ pub struct PeerCard {
     pub body: Bytes,
     /// Since when it is what it is, in the peer's words.
     pub modified: Option<String>,
-    /// The keys with which it may be signed.
-    pub keys: TrustedKeys,
 }
 
 /// Why a peer's answer cannot be had.
@@ -187,18 +185,20 @@ impl Outbound {
         let modified = modified
             .and_then(|date| date.to_str().ok())
             .map(str::to_owned);
-        let roster = self.federation.roster();
         Ok(PeerCard {
             body: answer
                 .read_all(MAX_CARD_BYTES)
                 .await
                 .map_err(OutboundError::from)?,
             modified,
-            keys: roster
-                .by_name(peer)
-                .map(Peer::trusted_keys)
-                .unwrap_or_default(),
         })
+    }
+
+    /// The keys with which cards of a peer may be signed.
+    pub fn keys_of(&self, peer: &str) -> TrustedKeys {
+        let roster = self.federation.roster();
+        let peer = roster.by_name(peer);
+        peer.map(Peer::trusted_keys).unwrap_or_default()
     }
 
     /// The token goes out under the names of both dialects: a peer reads its own and ignores the other.

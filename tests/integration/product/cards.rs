@@ -4,7 +4,7 @@ use archipel_protocol::a2a::card::{
     CardSigner, TrustedKeys,
     signature::{VerifyError, verify},
 };
-use archipel_tests::mesh::{FakeAgent, TestMesh, TestNode, say, state_of};
+use archipel_tests::mesh::{FakeAgent, Refusal, TestMesh, TestNode, say, state_of};
 use serde_json::{Value, json};
 
 use crate::upstream_agent;
@@ -323,4 +323,55 @@ async fn a_peer_that_signs_with_another_key_is_not_believed() {
     );
     let path = format!("/peers/beta/agents/echo{CARD}");
     assert_eq!(mesh.alpha.client().get(&path).await.status, 502);
+}
+
+#[tokio::test]
+async fn an_extended_card_is_for_callers_in_every_binding_and_through_a_peer() {
+    let agent = r#"
+        [[agents]]
+        id = "more"
+        kind = "echo"
+        extended_card = '{"skills":[{"id":"more","name":"More","description":"d","tags":["t"]}]}'
+    "#;
+    let mesh = TestMesh::pair_with(|_| {}, |beta| beta.add(agent));
+    for (node, base) in [
+        (&mesh.beta, "/agents/more"),
+        (&mesh.alpha, "/peers/beta/agents/more"),
+    ] {
+        let keys = node.stranger().get("/.well-known/jwks.json").await;
+        let keys = TrustedKeys::from_jwks(keys.text()).unwrap();
+        let public = node.client().get(&format!("{base}{CARD}")).await.json();
+        assert_eq!(public["capabilities"]["extendedAgentCard"], true);
+        assert_eq!(public["skills"][0]["id"], "echo");
+        let url = format!("{}{base}", node.origin());
+        let check = |card: &Value| {
+            assert_eq!(card["skills"][0]["id"], "more", "{card}");
+            verify(&card.to_string(), &keys).unwrap();
+        };
+        let old = node.client().with("a2a-version", "0.3");
+        let client = node.client();
+        let rest = client.get(&format!("{base}/extendedAgentCard")).await;
+        let new = client.call(base, "GetExtendedAgentCard", json!({}));
+        for card in [new.await, rest.json()] {
+            check(&card);
+            assert_eq!(card["supportedInterfaces"][0]["url"], url);
+        }
+        let card = old.call(base, "agent/getAuthenticatedExtendedCard", json!({}));
+        let card = card.await;
+        check(&card);
+        assert_eq!(
+            (&card["url"], &card["supportedInterfaces"]),
+            (&json!(url), &Value::Null)
+        );
+        let stranger = node.stranger();
+        let answer = stranger.post_rpc(base, "GetExtendedAgentCard", json!({}));
+        assert_eq!(answer.await.status, 401);
+    }
+    let node = &mesh.beta;
+    let refusal = node.client();
+    let refusal = refusal.refused("/agents/echo", "GetExtendedAgentCard", json!({}));
+    assert_eq!(
+        refusal.await,
+        Refusal::new(200, -32004, "UNSUPPORTED_OPERATION")
+    );
 }

@@ -356,7 +356,8 @@ async fn cards_are_read_within_bounds() {
     let card = |path: &'static str| outbound.card("beta", PathAndQuery::from_static(path));
     let read = card("/.well-known/agent-card.json").await.unwrap();
     assert_eq!((read.body.as_ref(), read.modified), (&b"hello"[..], None));
-    assert!(!read.keys.is_empty());
+    assert!(!outbound.keys_of("beta").is_empty());
+    assert!(outbound.keys_of("nobody").is_empty());
     let (path, body, headers) = peer.seen.recv().await.unwrap();
     assert_eq!(
         (path.as_str(), body.len()),
