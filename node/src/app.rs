@@ -30,13 +30,14 @@ use crate::registry::{AgentRegistry, CardSettings, SharedAgents};
 use crate::replay::ReplayGuard;
 use crate::store::{Retention, StoreError, TaskStore};
 use crate::supervise::{Health, WATCH_EVERY};
-use crate::tasks::actor::{TaskLimits, TaskPorts};
+use crate::tasks::actor::{ReplicaPorts, TaskLimits, TaskPorts};
 use crate::tasks::hub::TaskHub;
 use crate::tasks::shard::{HubPorts, ShardTable};
 use crate::tasks::{Tasks, recovery};
 
 mod agents;
 mod bus;
+mod replicas;
 mod stores;
 
 use stores::Stores;
@@ -97,6 +98,7 @@ struct Parts {
     audit: Addr<Audit>,
     health: Arc<Health>,
     drain: CancellationToken,
+    replicas: Option<ReplicaPorts>,
     task_metrics: TaskMetrics,
     edge_metrics: EdgeMetrics,
     origin: Arc<str>,
@@ -125,6 +127,7 @@ impl App {
             .map_err(|error| StartError::Listen(settings.listen, error))?;
         let origin = own_origin(&settings, address)?;
         let stores = Stores::open(&settings, Arc::clone(&clock))?;
+        stores.begin().await;
         let parts = Arc::new(Parts::start(settings, telemetry, clock, stores, &origin)?);
         parts.start_retention();
         let server = serve(Arc::clone(&parts), listener)?;
@@ -165,6 +168,9 @@ impl App {
         watched.abort();
         let dead = self.parts.health.dead();
         let _gone = self.parts.audit.send(Flush).await;
+        if let Some(replicas) = &self.parts.replicas {
+            replicas::leave(replicas.port.as_ref()).await;
+        }
         self.parts.stores.close().await;
         tracing::info!("node has stopped");
         // Last, because no line leaves after it.
@@ -228,7 +234,9 @@ impl Parts {
         watch(&health, "audit", &audit);
         watch(&health, "bus", &bus);
         watch(&health, "registry", &registry);
+        let others = stores.replicas();
         Ok(Self {
+            replicas: others.map(|others| replicas::ports(others, &health)),
             table: ShardTable::new(settings.worker_count()),
             task_metrics: TaskMetrics::new(&telemetry.meter()),
             edge_metrics: EdgeMetrics::new(&telemetry.meter()),
@@ -296,6 +304,7 @@ impl Parts {
         let ports = TaskPorts {
             store: Arc::clone(&self.stores.tasks),
             clock: Arc::clone(&self.clock),
+            replicas: self.replicas.clone(),
             executors: agents::executors(&self.agents),
             limits: TaskLimits {
                 turn: settings.limits.turn_time,
@@ -321,6 +330,11 @@ impl Parts {
 
     /// Takes up the turns that the last run of the node left, while it serves.
     fn start_recovery(&self) {
+        if let Some(replicas) = &self.replicas {
+            // What this node left when it last ended was left by a replica that is dead now.
+            let meter = self.telemetry.meter();
+            return replicas::start(replicas, &self.table, &meter, &self.drain);
+        }
         let (store, table) = (Arc::clone(&self.stores.tasks), Arc::clone(&self.table));
         let stopped = self.drain.clone();
         actix_rt::spawn(async move {

@@ -31,6 +31,16 @@ metrics! {
     }
 }
 
+metrics! {
+    /// What is counted of the replicas of a node.
+    pub struct ReplicaMetrics {
+        /// Whether Redis answered the last sign of life.
+        pub redis_up: Gauge<()> = "archipel_redis_up";
+        /// Tasks of dead replicas that this one looked after.
+        pub adopted: Counter<()> = "archipel_tasks_adopted_total";
+    }
+}
+
 impl TaskMetrics {
     /// A task ended in `state`; other states are no end.
     pub fn count_end(&self, state: TaskState) {

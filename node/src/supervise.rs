@@ -21,6 +21,8 @@ pub struct Health {
     stopping: AtomicBool,
     /// Bounded by the number of parts of a node; added while the node is built, never removed.
     parts: RwLock<Vec<(&'static str, Alive)>>,
+    /// What else must be so for the node to get requests. Bounded as `parts` are.
+    needs: RwLock<Vec<(&'static str, Alive)>>,
     /// The parts that were dead when the node was told to stop.
     died: RwLock<Vec<&'static str>>,
 }
@@ -29,6 +31,11 @@ impl Health {
     /// Looks after one more part.
     pub fn watch(&self, name: &'static str, alive: impl Fn() -> bool + Send + Sync + 'static) {
         self.parts.write().push((name, Box::new(alive)));
+    }
+
+    /// The node gets no requests while this is not so; it goes on all the same.
+    pub fn need(&self, name: &'static str, met: impl Fn() -> bool + Send + Sync + 'static) {
+        self.needs.write().push((name, Box::new(met)));
     }
 
     /// The parts that are dead; of a node that stops, those that were when it was told to.
@@ -47,6 +54,9 @@ impl Health {
     /// Why the node should get no requests; empty when it should.
     pub fn missing(&self) -> Vec<&'static str> {
         let mut missing = self.dead();
+        let needs = self.needs.read();
+        let unmet = needs.iter().filter(|(_, met)| !met());
+        missing.extend(unmet.map(|(name, _)| *name));
         if self.stopping.load(Ordering::Relaxed) {
             missing.push("stopping");
         }

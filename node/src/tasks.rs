@@ -12,9 +12,11 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 pub mod actor;
+pub mod calls;
 pub mod command;
 pub mod executor;
 pub mod feed;
+pub mod follower;
 mod held;
 pub mod hub;
 pub mod list;

@@ -6,6 +6,7 @@ use archipel_kit::clock::Clock;
 
 use crate::app::StartError;
 use crate::config::{Durability, NodeSettings, StoreKind};
+use crate::replicas::Replicas;
 use crate::store::embedded::{self, EmbeddedSettings, EmbeddedStore};
 use crate::store::memory::MemoryStore;
 use crate::store::redis::{Address, RedisStore};
@@ -17,6 +18,7 @@ pub(super) struct Stores {
     pub(super) claims: Arc<dyn ClaimStore>,
     pub(super) audit: Arc<dyn AuditStore>,
     pub(super) retention: Retention,
+    redis: Option<Arc<RedisStore>>,
     embedded: Option<Arc<EmbeddedStore>>,
 }
 
@@ -35,8 +37,9 @@ impl Stores {
             return Ok(Self {
                 tasks: store.clone(),
                 claims: store.clone(),
-                audit: store,
+                audit: store.clone(),
                 retention,
+                redis: Some(store),
                 embedded: None,
             });
         }
@@ -55,6 +58,7 @@ impl Stores {
                     claims: store.clone(),
                     audit: store,
                     retention,
+                    redis: None,
                     embedded: None,
                 })
             }
@@ -73,10 +77,24 @@ impl Stores {
                     claims: store.clone(),
                     audit: store.clone(),
                     retention,
+                    redis: None,
                     embedded: Some(store),
                 })
             }
         }
+    }
+
+    /// Looks whether a store elsewhere is there; the node starts without it, and is ready when it comes.
+    pub(super) async fn begin(&self) {
+        if let Some(redis) = &self.redis {
+            redis.begin().await;
+        }
+    }
+
+    /// The other replicas of this node, if it has any.
+    pub(super) fn replicas(&self) -> Option<Arc<dyn Replicas>> {
+        let redis = self.redis.clone()?;
+        Some(redis)
     }
 
     /// Finishes what was taken and lets go of the files.

@@ -28,6 +28,6 @@ settings! {
         /// What every key begins with: nodes that share a Redis but are not the same node have different ones.
         pub prefix: String = "archipel", in 1..=64, env ["ARCHIPEL_REDIS_PREFIX"];
         /// How long an answer of Redis, and a connection to it, may take; then the node answers 503.
-        pub patience: Duration = "400ms", in "20ms"..="5s";
+        pub patience: Duration = "300ms", in "20ms"..="5s";
     }
 }

@@ -17,7 +17,7 @@ use ::redis::Script;
 use archipel_kit::clock::Clock;
 
 use crate::config::RedisSettings;
-use crate::replicas::ReplicaId;
+use crate::replicas::{ReplicaId, Replicas};
 pub use address::{Address, AddressError};
 use keys::Keys;
 use link::Link;
@@ -36,7 +36,7 @@ mod tasks;
 mod webhooks;
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 pub(super) mod tests;
 
 /// The ports over one Redis.
@@ -93,9 +93,35 @@ impl RedisStore {
         })
     }
 
-    /// Whether Redis answered when it was last asked.
-    pub fn answers(&self) -> bool {
-        self.link.answers()
+    /// Looks whether Redis is there and fit for this: claims are remembered from now on, and the others know of this
+    /// replica. What fails is tried again by whatever comes next.
+    pub async fn begin(&self) {
+        if self.beat().await.is_ok() {
+            self.begin_claims().await;
+            self.look_at_server().await;
+        }
+    }
+
+    /// Tells the operator what would break promises.
+    async fn look_at_server(&self) {
+        let mut about = ::redis::cmd("INFO");
+        about.arg("everything");
+        if self.link.is_cluster() {
+            return;
+        }
+        let Ok(text) = self.link.query::<String>(&about).await else {
+            return;
+        };
+        if !text.contains("maxmemory_policy:noeviction") {
+            tracing::warn!(
+                "redis may evict keys when it is full: tasks and claims would be lost (set maxmemory-policy noeviction)"
+            );
+        }
+        if text.contains("aof_enabled:0") {
+            tracing::warn!(
+                "redis keeps no append-only file: what is acknowledged does not survive its end (set appendonly yes)"
+            );
+        }
     }
 }
 

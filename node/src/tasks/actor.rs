@@ -4,7 +4,8 @@
 //! before it is kept: events gather while a commit is in flight, the next commit takes them all, and only then do they
 //! reach watchers, readers and waiting senders. It refuses a message while a turn is running and after the task's end.
 //! When it dies, `TaskHub` makes a new one from the store, which goes on with a turn that ran or says that it is lost. Read
-//! on in `turning` (the agent's side), `stopping` (limits and cancellation) and `keeping` (the store's and the watchers').
+//! on in `turning` (the agent's side), `stopping` (limits and cancellation), `keeping` (the store's and the watchers') and
+//! `holding` (other replicas').
 //!
 //! Memory: a live task is held as its record. Beside it there is, for a moment, its JSON (for the store and whoever reads
 //! it) and the events that are not kept yet. Nothing else grows with the task.
@@ -21,8 +22,12 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::metrics::TaskMetrics;
-use crate::store::{EventRow, TaskStore, Webhook};
-use crate::tasks::command::{Asked, Reply, TaskCaller, TaskCommand, TaskError, TurnCommand};
+use crate::replicas::Replicas;
+use crate::store::{EventRow, Fence, TaskStore, Webhook};
+use crate::tasks::calls::Calls;
+use crate::tasks::command::{
+    AskTask, Asked, Reply, TaskCaller, TaskCommand, TaskError, TurnCommand,
+};
 use crate::tasks::executor::{AgentExecutor, Executors};
 use crate::tasks::feed::{Board, Feed, FirstItem, LogEvent, Settled};
 use crate::tasks::held::HeldBytes;
@@ -30,6 +35,7 @@ use crate::tasks::hub::{TaskDied, TaskIdle};
 use crate::tasks::machine::{Record, Written};
 use crate::tasks::turn::TurnStep;
 
+mod holding;
 mod keeping;
 mod stopping;
 mod turning;
@@ -58,12 +64,23 @@ pub struct TaskPorts {
     pub store: Arc<dyn TaskStore>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
+    /// The other replicas of this node, if it has any.
+    pub replicas: Option<ReplicaPorts>,
     /// Who works for an agent, when no request says it.
     pub executors: Executors,
     /// Bounds of one task.
     pub limits: TaskLimits,
     /// What is counted.
     pub metrics: TaskMetrics,
+}
+
+/// How the other replicas are reached.
+#[derive(Debug, Clone)]
+pub struct ReplicaPorts {
+    /// Who holds which task.
+    pub port: Arc<dyn Replicas>,
+    /// Commands for tasks that another one holds.
+    pub calls: Arc<Calls>,
 }
 
 /// Bounds of one task.
@@ -84,6 +101,8 @@ pub struct TaskLimits {
 pub struct HubPort {
     /// Takes the news that the actor has nothing to do.
     pub idle: Recipient<TaskIdle>,
+    /// Takes commands back that came too late.
+    pub ask: Recipient<AskTask>,
     /// Takes the news that the actor died.
     pub died: Recipient<TaskDied>,
     /// Which task the actor is for.
@@ -135,6 +154,21 @@ pub struct TaskActor {
     held: HeldBytes,
     /// Its place among the turns that are taken up again at once.
     place: Option<Place>,
+    /// Under which right it changes the task, where several replicas are one node.
+    hold: Option<TaskHold>,
+}
+
+/// The hold of an actor on its task.
+struct TaskHold {
+    fence: Fence,
+    /// Of the hold before, when this one began in the store; `None` when it begins with the first change.
+    before: Option<Fence>,
+    /// The change in flight ends the hold.
+    ending: bool,
+    /// The hold has ended: others may have changed the task since.
+    ended: bool,
+    /// The hub knows that it has.
+    told: bool,
 }
 
 struct Place {
@@ -217,9 +251,14 @@ impl TaskActor {
             opening.message.clone(),
             ports.clock.now_ms(),
         );
+        let hold = ports
+            .replicas
+            .is_some()
+            .then(|| TaskHold::new(Fence::random(), None));
         Self {
             opening: Some(opening),
             handled: 1,
+            hold,
             ..Self::of(id, owner, record, ports, hub)
         }
     }
@@ -235,6 +274,13 @@ impl TaskActor {
         let mut actor = Self::of(id, owner, record, ports, hub);
         actor.commits.kept = actor.record.seq;
         actor
+    }
+
+    /// The actor holds the task for this replica, if there are several.
+    #[must_use]
+    pub fn holding(mut self, fence: Option<Fence>) -> Self {
+        self.hold = fence.map(|fence| TaskHold::new(fence, Some(fence)));
+        self
     }
 
     /// The actor has a place among the turns that are taken up again.
@@ -268,6 +314,7 @@ impl TaskActor {
             view: (0, Written::default()),
             held,
             place: None,
+            hold: None,
         }
     }
 
@@ -292,6 +339,9 @@ impl Actor for TaskActor {
         } else if self.record.settled() == Settled::No {
             // The agent was at work when the actor or the process before this one died.
             self.recover_turn(ctx);
+        } else if self.hold.is_some() {
+            // Taken from a replica that died while the task waited for its client: there is nothing to do.
+            self.rest(ctx);
         }
     }
 }
@@ -305,6 +355,9 @@ impl Handler<Asked> for TaskActor {
             // Missing and foreign are the same to whoever asks.
             asked.command.refuse(TaskError::NotFound);
             return self.rest(ctx);
+        }
+        if self.is_released() {
+            return self.pass_back(asked);
         }
         if self.commits.lost {
             // The next actor has what the store has.
@@ -345,6 +398,18 @@ impl StreamHandler<TurnStep> for TaskActor {
 
     // The default stops the actor when a stream ends.
     fn finished(&mut self, _: &mut Self::Context) {}
+}
+
+impl TaskHold {
+    fn new(fence: Fence, before: Option<Fence>) -> Self {
+        Self {
+            fence,
+            before,
+            ending: false,
+            ended: false,
+            told: false,
+        }
+    }
 }
 
 impl Answer {

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use crate::store::StoreError;
+use crate::store::{StoreError, StoredTask};
 use crate::tasks::executor::AgentExecutor;
 use crate::tasks::feed::Feed;
 use crate::tasks::machine::TurnRefusal;
@@ -26,6 +26,13 @@ pub struct TaskCaller {
     pub owner: Arc<str>,
     /// Id of the agent.
     pub agent: Arc<str>,
+}
+
+impl TaskCaller {
+    /// Whether the task is this caller's.
+    pub fn is_owner(&self, stored: &StoredTask) -> bool {
+        self.owner == stored.owner && self.agent == stored.agent
+    }
 }
 
 /// Opens a new task.

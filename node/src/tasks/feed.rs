@@ -67,6 +67,19 @@ pub struct LogEvent {
 }
 
 impl LogEvent {
+    /// The rows of a log as events, if none is missing between `last` and the first, or between two of them.
+    pub fn successors(mut last: u64, rows: Vec<EventRow>) -> Option<VecDeque<Self>> {
+        let mut events = VecDeque::with_capacity(rows.len());
+        for row in rows {
+            if row.seq != last + 1 {
+                return None;
+            }
+            last = row.seq;
+            events.push_back(Self::of(row)?);
+        }
+        Some(events)
+    }
+
     /// An event as the log has it.
     fn of(row: EventRow) -> Option<Self> {
         let settled = if row.body.starts_with(b"{\"statusUpdate\"") {
@@ -110,6 +123,28 @@ pub enum FirstItem {
     Task(LogEvent),
     /// What comes after this event.
     After(u64),
+}
+
+impl FirstItem {
+    /// The task, unless the log has all that came after what the watcher has seen: event 1 is the task's opening, which
+    /// only the task itself tells of. `None` when there is nothing to watch.
+    pub fn of(
+        seq: u64,
+        settled: Settled,
+        after: Option<u64>,
+        task: impl FnOnce() -> Bytes,
+    ) -> Option<Self> {
+        match after {
+            Some(after) if 0 < after && after < seq => Some(Self::After(after)),
+            _ if settled == Settled::Ended => None,
+            Some(after) if after == seq => Some(Self::After(after)),
+            _ => Some(Self::Task(LogEvent {
+                seq,
+                body: task(),
+                settled,
+            })),
+        }
+    }
 }
 
 /// The task's end of all its feeds. Dropping it ends them, once they have given what is on it.
@@ -310,16 +345,7 @@ impl Feed {
 
     /// The rows as events, if they are at least one and none is missing before or between them.
     fn successors(&self, rows: Vec<EventRow>) -> Option<VecDeque<LogEvent>> {
-        let mut last = self.seen;
-        let mut events = VecDeque::with_capacity(rows.len());
-        for row in rows {
-            if row.seq != last + 1 {
-                return None;
-            }
-            last = row.seq;
-            events.push_back(LogEvent::of(row)?);
-        }
-        (!events.is_empty()).then_some(events)
+        LogEvent::successors(self.seen, rows).filter(|events| !events.is_empty())
     }
 }
 

@@ -2,7 +2,8 @@
 //! idle ones.
 //!
 //! It refuses new tasks beyond its bounds. Of a task that is being loaded it holds the commands back, so that a task never
-//! has two actors. Of a task whose actor died it makes a new one, soon or at the next command.
+//! has two actors. Of a task whose actor died it makes a new one, soon or at the next command. What is different where
+//! several replicas are one node stands in `shared`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,13 +13,15 @@ use actix::prelude::*;
 use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
-use crate::store::StoredTask;
+use crate::store::{Fence, StoreError, StoredTask};
 use crate::tasks::actor::{HubPort, TaskActor, TaskPorts};
 use crate::tasks::command::{AskTask, Asked, OpenTask, TaskCaller, TaskError};
 use crate::tasks::held::is_too_much;
 use crate::tasks::machine::Record;
 use crate::tasks::recovery::RecoverTask;
 use crate::tasks::shard::Shard;
+
+mod shared;
 
 /// Commands that may wait for one worker; more are refused.
 const MAILBOX: usize = 8192;
@@ -37,6 +40,21 @@ pub struct TaskIdle {
     pub actor: u64,
     /// How many commands its actor has handled.
     pub handled: u64,
+    /// What is left of the task here.
+    pub leaving: Leaving,
+}
+
+/// How an actor that has nothing to do leaves its task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leaving {
+    /// It may go unless another command is on its way.
+    Idle,
+    /// The same, and it holds the task, which others wait for.
+    Holding(Fence),
+    /// It holds the task no more: whatever is asked of it now may be answered better elsewhere.
+    Released,
+    /// What it believes of the task is not what the store has.
+    Lost,
 }
 
 /// Tells the hub that a task's actor died.
@@ -60,6 +78,8 @@ pub struct TaskHub {
     started: u64,
     /// Tasks that are being loaded.
     loading: HashMap<Uuid, Loading>,
+    /// Who shows tasks to watchers, where several replicas are one node; at most `bound`.
+    followers: HashMap<Uuid, Live>,
 }
 
 /// What waits for a task to be loaded.
@@ -89,19 +109,20 @@ impl TaskHub {
             live: HashMap::new(),
             started: 0,
             loading: HashMap::new(),
+            followers: HashMap::new(),
         }
     }
 
-    fn pass_on(&mut self, id: Uuid, asked: Asked, ctx: &mut Context<Self>) {
+    fn pass_on(&mut self, id: Uuid, mut asked: Asked, ctx: &mut Context<Self>) {
+        if let Some(replicas) = self.ports.replicas.clone() {
+            match self.pass_on_shared(id, asked, &replicas, ctx) {
+                Some(left) => asked = left,
+                None => return,
+            }
+        }
         if let Some(live) = self.live.get_mut(&id) {
             if live.actor.connected() {
-                match live.actor.try_send(asked) {
-                    Ok(()) => live.sent += 1,
-                    Err(SendError::Full(asked) | SendError::Closed(asked)) => {
-                        asked.command.refuse(TaskError::Busy);
-                    }
-                }
-                return;
+                return live.pass_on(asked);
             }
             tracing::error!(task.id = %id, "the actor of a task died; it is loaded again");
             self.forget(id);
@@ -122,10 +143,16 @@ impl TaskHub {
     }
 
     fn ask_store(&self, id: Uuid, ctx: &mut Context<Self>) {
+        if let Some(replicas) = self.ports.replicas.clone() {
+            // Not before whoever asks has its place among those who wait.
+            let placed = std::future::ready(()).into_actor(self);
+            ctx.spawn(placed.map(move |(), hub, ctx| hub.take(id, &replicas, ctx)));
+            return;
+        }
         let store = Arc::clone(&self.ports.store);
         let loaded = async move { store.load(id).await }.into_actor(self);
         ctx.spawn(loaded.map(move |outcome, hub, ctx| match outcome {
-            Ok(Some(stored)) => hub.loaded(id, &stored, ctx),
+            Ok(Some(stored)) => hub.loaded(id, &stored, None, ctx),
             Ok(None) => hub.refuse_held_back(id, &TaskError::NotFound),
             Err(error) => {
                 tracing::warn!(task.id = %id, %error, "a task could not be loaded");
@@ -134,7 +161,13 @@ impl TaskHub {
         }));
     }
 
-    fn loaded(&mut self, id: Uuid, stored: &StoredTask, ctx: &mut Context<Self>) {
+    fn loaded(
+        &mut self,
+        id: Uuid,
+        stored: &StoredTask,
+        fence: Option<Fence>,
+        ctx: &mut Context<Self>,
+    ) {
         let record = match Record::restore(stored) {
             Ok(record) => record,
             Err(error) => {
@@ -149,7 +182,7 @@ impl TaskHub {
         let port = self.port(id, ctx);
         let waiting = self.loading.remove(&id).unwrap_or_default();
         let actor = TaskActor::kept(id, owner, record, self.ports.clone(), port);
-        self.enter(id, actor.in_place(waiting.place), 0);
+        self.enter(id, actor.in_place(waiting.place).holding(fence), 0);
         for asked in waiting.asked {
             self.pass_on(id, asked, ctx);
         }
@@ -160,6 +193,7 @@ impl TaskHub {
         self.started += 1;
         HubPort {
             idle: ctx.address().recipient(),
+            ask: ctx.address().recipient(),
             died: ctx.address().recipient(),
             task,
             actor: self.started,
@@ -190,6 +224,17 @@ impl TaskHub {
     }
 }
 
+impl Live {
+    fn pass_on(&mut self, asked: Asked) {
+        match self.actor.try_send(asked) {
+            Ok(()) => self.sent += 1,
+            Err(SendError::Full(asked) | SendError::Closed(asked)) => {
+                asked.command.refuse(TaskError::Busy);
+            }
+        }
+    }
+}
+
 impl Actor for TaskHub {
     type Context = Context<Self>;
 
@@ -202,6 +247,11 @@ impl Handler<OpenTask> for TaskHub {
     type Result = ();
 
     fn handle(&mut self, open: OpenTask, ctx: &mut Self::Context) {
+        let replicas = self.ports.replicas.as_ref();
+        if replicas.is_some_and(|replicas| !replicas.port.is_sure()) {
+            let error = TaskError::NotKept(StoreError::Unavailable);
+            return open.command.answer.refuse(error);
+        }
         let held = &self.ports.metrics.live_bytes;
         if self.live.len() >= self.bound || is_too_much(held, self.ports.limits.live_bytes) {
             return open.command.answer.refuse(TaskError::Busy);
@@ -254,13 +304,25 @@ impl Handler<RecoverTask> for TaskHub {
 impl Handler<TaskIdle> for TaskHub {
     type Result = ();
 
-    fn handle(&mut self, idle: TaskIdle, _: &mut Self::Context) {
-        if self
-            .live
-            .get(&idle.id)
-            .is_some_and(|live| live.number == idle.actor && live.sent == idle.handled)
-        {
-            self.forget(idle.id);
+    fn handle(&mut self, idle: TaskIdle, ctx: &mut Self::Context) {
+        let rests = |live: &Live| live.number == idle.actor && live.sent == idle.handled;
+        if self.followers.get(&idle.id).is_some_and(rests) {
+            self.followers.remove(&idle.id);
+            return;
+        }
+        let Some(live) = self.live.get(&idle.id) else {
+            return;
+        };
+        let goes = rests(live) || (live.number == idle.actor && idle.leaving == Leaving::Released);
+        if !goes {
+            return;
+        }
+        self.forget(idle.id);
+        match idle.leaving {
+            Leaving::Holding(fence) => self.release(idle.id, fence, ctx),
+            // Whether the store has more of it than the actor knew, or nothing, is found out by loading it.
+            Leaving::Lost if self.ports.replicas.is_some() => self.load_later(idle.id, ctx),
+            _ => {}
         }
     }
 }

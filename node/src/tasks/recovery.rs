@@ -19,7 +19,7 @@ use crate::tasks::shard::ShardTable;
 
 const PAGE: usize = 256;
 /// Turns that are taken up again at once, so that neither the store nor an agent has them all in one moment.
-const AT_ONCE: usize = 32;
+pub const AT_ONCE: usize = 32;
 /// How long a store that does not answer is left alone.
 const RETRY: Duration = Duration::from_secs(1);
 

@@ -206,6 +206,7 @@ impl World {
         let clock = Arc::new(ManualClock::new(NOW_MS));
         let metrics = TaskMetrics::new(&opentelemetry::global::meter("tests"));
         let ports = TaskPorts {
+            replicas: None,
             store: Arc::clone(&store) as Arc<dyn TaskStore>,
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             executors: Executors::new(move |_| found.lock().clone()),

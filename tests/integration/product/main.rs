@@ -1,7 +1,8 @@
 //! The product as a client, a peer and an operator meet it: real sockets, real processes, agents that the tests play.
 //!
 //! Read `bad_input` first: it is what the edge refuses, in the order in which it looks. Then what it is all for: `tasks`,
-//! `streams`, `bindings`, `upstream`, `federation`, `cards`; and what operators rely on: `durability`, `startup`, `operator`.
+//! `streams`, `bindings`, `upstream`, `federation`, `cards`; and what operators rely on: `durability`, `replicas`, `startup`,
+//! `operator`.
 #![cfg(test)]
 #![expect(
     clippy::unwrap_used,
@@ -16,6 +17,7 @@ mod cards;
 mod durability;
 mod federation;
 mod operator;
+mod replicas;
 mod startup;
 mod streams;
 mod tasks;

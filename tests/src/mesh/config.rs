@@ -58,7 +58,7 @@ impl NodeConfig {
     }
 
     /// Where the node listens.
-    pub(super) fn listen(&self) -> &str {
+    pub fn listen(&self) -> &str {
         self.table["listen"].as_str().expect("an address is a text")
     }
 

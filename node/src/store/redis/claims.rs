@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 
 use super::RedisStore;
+use super::keys::PARTITIONS;
 use crate::store::{Claim, ClaimRequest, ClaimStore, StoreError};
 
 /// How much longer a claim is remembered than it must be: the clocks of replicas differ by less.
@@ -11,7 +12,30 @@ const MARGIN_MS: u64 = 120_000;
 #[async_trait]
 impl ClaimStore for RedisStore {
     async fn claim(&self, claim: ClaimRequest<'_>) -> Result<Claim, StoreError> {
-        let [epoch, key] = self.keys.claim(claim.key);
+        self.claim_in(self.keys.partition_of_claim(claim.key), claim)
+            .await
+    }
+}
+
+impl RedisStore {
+    /// Begins the memory of claims where it has not begun, so that the first to claim an id need not be refused.
+    pub(super) async fn begin_claims(&self) {
+        // Older than any memory, so it is never taken.
+        let oldest = ClaimRequest {
+            key: "",
+            given_at_ms: 0,
+            expires_at_ms: 0,
+            now_ms: 0,
+        };
+        for partition in 0..PARTITIONS {
+            if self.claim_in(partition, oldest).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn claim_in(&self, partition: u8, claim: ClaimRequest<'_>) -> Result<Claim, StoreError> {
+        let [epoch, key] = self.keys.claim(partition, claim.key);
         let mut script = self.scripts.claim.key(epoch);
         script
             .key(key)

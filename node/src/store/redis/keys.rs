@@ -105,9 +105,12 @@ impl Keys {
         self.of_partition(partition, &format!("list:{name}"))
     }
 
+    pub(super) fn partition_of_claim(&self, key: &str) -> u8 {
+        partition_of(key.as_bytes())
+    }
+
     /// Since when claims of a partition are remembered, and the claim itself.
-    pub(super) fn claim(&self, key: &str) -> [String; 2] {
-        let partition = partition_of(key.as_bytes());
+    pub(super) fn claim(&self, partition: u8, key: &str) -> [String; 2] {
         [
             self.of_partition(partition, "epoch"),
             self.of_partition(partition, &format!("claim:{key}")),
@@ -220,7 +223,7 @@ mod tests {
         for key in &all {
             assert_eq!(tag(key), Some(partition.to_string()), "{key}");
         }
-        let [epoch, claim] = keys.claim("token:1");
+        let [epoch, claim] = keys.claim(3, "token:1");
         assert_eq!(tag(&epoch), tag(&claim));
         assert_ne!(keys.list(0, "ab", "c"), keys.list(0, "a", "bc"));
     }

@@ -103,8 +103,11 @@ impl Link {
         Ok(link)
     }
 
-    /// Whether Redis answered when it was last asked.
-    pub(super) fn answers(&self) -> bool {
+    pub(super) fn is_cluster(&self) -> bool {
+        matches!(self.door.address.topology, Topology::Cluster(_))
+    }
+
+    fn answers(&self) -> bool {
         self.answers.load(Ordering::Relaxed)
     }
 

@@ -124,8 +124,14 @@ impl TaskStore for RedisStore {
             .iter()
             .sum::<u64>()
             .saturating_sub(retention.keep_count);
+        // By age alone, only what is over is asked for, and mostly that is nothing.
+        let last_ms = match (too_many, now_ms.checked_sub(retention.keep_for_ms)) {
+            (0, None) => return Ok(0),
+            (0, Some(last_ms)) => Some(last_ms),
+            _ => None,
+        };
         let over: Vec<Finished> = self
-            .oldest_finished(limit)
+            .oldest_finished(last_ms, limit)
             .await?
             .into_iter()
             .enumerate()
@@ -234,14 +240,24 @@ impl RedisStore {
         script
     }
 
-    async fn oldest_finished(&self, limit: usize) -> Result<Vec<Finished>, StoreError> {
+    /// Of the tasks that ended at `last_ms` or before.
+    async fn oldest_finished(
+        &self,
+        last_ms: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<Finished>, StoreError> {
+        let last = last_ms.map_or("+inf".to_owned(), |last_ms| last_ms.to_string());
         let pages: Vec<Vec<(Bytes, f64)>> = self
             .everywhere(|partition| {
                 let mut range = cmd("ZRANGE");
                 range
                     .arg(self.keys.finished(partition))
+                    .arg("-inf")
+                    .arg(&last)
+                    .arg("BYSCORE")
+                    .arg("LIMIT")
                     .arg(0)
-                    .arg(limit.saturating_sub(1))
+                    .arg(limit)
                     .arg("WITHSCORES");
                 range
             })

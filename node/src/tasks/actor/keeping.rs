@@ -99,7 +99,7 @@ impl TaskActor {
             }),
             events: self.commits.in_flight.clone(),
             webhook: self.commits.webhook.clone(),
-            hold: None,
+            hold: self.hold_of_change(),
         }
     }
 
@@ -115,6 +115,7 @@ impl TaskActor {
                 self.commits.in_flight.clear();
                 self.commits.webhook = None;
                 self.commits.kept = through;
+                self.change_is_kept();
                 if self.turn.is_none() {
                     self.give_place_back(ctx);
                 }
@@ -182,22 +183,14 @@ impl TaskActor {
         });
     }
 
-    /// Begins a feed, with the task unless the log has all that came after what the watcher has seen: event 1 is the task's
-    /// opening, which only the task itself tells of.
+    /// Begins a feed.
     pub(super) fn watch(&mut self, after: Option<u64>, reply: Reply<Feed>) {
-        let seq = self.record.seq;
-        let settled = self.record.settled();
-        let first = match after {
-            Some(after) if 0 < after && after < seq => FirstItem::After(after),
-            _ if settled == Settled::Ended => return self.defer(Answer::NothingToWatch(reply)),
-            Some(after) if after == seq => FirstItem::After(after),
-            _ => FirstItem::Task(LogEvent {
-                seq,
-                body: self.written().item(),
-                settled,
-            }),
-        };
-        self.defer(Answer::Feed(first, reply));
+        let (seq, settled) = (self.record.seq, self.record.settled());
+        let first = FirstItem::of(seq, settled, after, || self.written().item());
+        self.defer(match first {
+            Some(first) => Answer::Feed(first, reply),
+            None => Answer::NothingToWatch(reply),
+        });
     }
 
     fn board(&mut self) -> &mut Board {
@@ -279,7 +272,8 @@ impl TaskActor {
         }
         // Everything is shown. Who has not read it yet has what the board had, and the log.
         let is_watched = self.board.as_ref().is_some_and(Board::is_watched)
-            && self.record.settled() != Settled::Ended;
+            && self.record.settled() != Settled::Ended
+            && self.hold.is_none();
         if !is_watched {
             self.board = None;
         } else {
@@ -297,9 +291,14 @@ impl TaskActor {
             id: self.id,
             actor: self.hub.actor,
             handled: self.handled,
+            leaving: self.leaving(),
         };
         match self.hub.idle.try_send(idle) {
-            Ok(()) => {}
+            Ok(()) => {
+                if let Some(hold) = &mut self.hold {
+                    hold.told = hold.ended;
+                }
+            }
             Err(SendError::Full(_)) => {
                 // The hub is busy: ask again later rather than live for ever.
                 ctx.run_later(RETRY, |actor, ctx| actor.rest(ctx));

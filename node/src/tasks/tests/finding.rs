@@ -1,6 +1,7 @@
 //! The hub: every task has one actor at most, and is found whenever it is asked for.
 
 use super::*;
+use crate::tasks::hub::Leaving;
 use crate::tasks::hub::TaskIdle;
 use crate::tasks::shard::{HubPorts, ShardTable};
 use crate::tasks::{Tasks, task_id};
@@ -104,6 +105,7 @@ async fn only_the_actor_itself_can_say_that_it_is_idle() {
     let (id, play, _feed) = world.working().await;
     // As an earlier actor of the task would have said it.
     let idle = TaskIdle {
+        leaving: Leaving::Idle,
         id,
         actor: 0,
         handled: 1,

@@ -1,0 +1,217 @@
+//! Commands for tasks that another replica holds.
+//!
+//! Only one command needs the holder: to end a task, because the holder's executor must ask the agent. (A message to a task
+//! that somebody works on is refused by whoever gets it; everything else is read from the store.) A call is sent once and
+//! never again, so it is carried out at most once; whoever gets no answer in time says so, and its client may ask again.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use crate::replicas::{ReplicaId, Replicas};
+use crate::store::StoreError;
+use crate::tasks::answered;
+use crate::tasks::command::{AskTask, Asked, Reply, TaskCaller, TaskCommand, TaskError};
+use crate::tasks::shard::ShardTable;
+
+/// How long another replica may take: longer than an agent may take to stop.
+const LIMIT: Duration = Duration::from_secs(20);
+/// Calls that wait for an answer at once; more are refused.
+const WAITING: usize = 4096;
+
+/// The calls of one replica to the others.
+pub struct Calls {
+    replicas: Arc<dyn Replicas>,
+    /// Bounded by `WAITING`; each is taken out by its answer or its time limit.
+    waiting: Mutex<HashMap<Uuid, oneshot::Sender<Result<Bytes, TaskError>>>>,
+}
+
+/// What stands in the first line of a message; the task as JSON follows an answer that brings it.
+#[derive(Debug, Serialize, Deserialize)]
+enum Head {
+    Cancel {
+        call: Uuid,
+        from: String,
+        task: Uuid,
+        owner: String,
+        agent: String,
+    },
+    Answer {
+        call: Uuid,
+        outcome: Outcome,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum Outcome {
+    Task,
+    NotFound,
+    NotCancelable,
+    Busy,
+}
+
+impl Calls {
+    /// No call yet.
+    pub fn new(replicas: Arc<dyn Replicas>) -> Self {
+        Self {
+            replicas,
+            waiting: Mutex::default(),
+        }
+    }
+
+    /// Has another replica end a task; the task comes back as JSON.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn cancel(
+        &self,
+        at: ReplicaId,
+        task: Uuid,
+        caller: TaskCaller,
+    ) -> Result<Bytes, TaskError> {
+        let call = Uuid::new_v4();
+        let head = Head::Cancel {
+            call,
+            from: self.replicas.own_id().to_string(),
+            task,
+            owner: caller.owner.to_string(),
+            agent: caller.agent.to_string(),
+        };
+        let (reply, answer) = oneshot::channel();
+        {
+            let mut waiting = self.waiting.lock();
+            if waiting.len() >= WAITING {
+                return Err(TaskError::Busy);
+            }
+            waiting.insert(call, reply);
+        }
+        let told = self.replicas.tell(at, write(&head, b"")).await;
+        let outcome = match told {
+            Ok(()) => timeout(LIMIT, answer).await,
+            Err(error) => Ok(Ok(Err(TaskError::NotKept(error)))),
+        };
+        self.waiting.lock().remove(&call);
+        // No answer: the holder may have died, or the message was lost.
+        outcome
+            .unwrap_or(Ok(Err(TaskError::Busy)))
+            .unwrap_or(Err(TaskError::Busy))
+    }
+
+    /// Carries out what others ask for and hands on what they answer, until the node ends.
+    pub async fn serve(self: Arc<Self>, mut inbox: mpsc::Receiver<Bytes>, table: Arc<ShardTable>) {
+        while let Some(message) = inbox.recv().await {
+            match read(&message) {
+                Some((Head::Answer { call, outcome }, body)) => self.answer(call, outcome, body),
+                Some((head @ Head::Cancel { .. }, _)) => {
+                    let (calls, table) = (Arc::clone(&self), Arc::clone(&table));
+                    actix_rt::spawn(async move { calls.carry_out(head, &table).await });
+                }
+                None => tracing::warn!("a message from another replica cannot be read"),
+            }
+        }
+    }
+
+    fn answer(&self, call: Uuid, outcome: Outcome, body: Bytes) {
+        let Some(waiter) = self.waiting.lock().remove(&call) else {
+            return;
+        };
+        let answer = match outcome {
+            Outcome::Task => Ok(body),
+            Outcome::NotFound => Err(TaskError::NotFound),
+            Outcome::NotCancelable => Err(TaskError::NotCancelable),
+            Outcome::Busy => Err(TaskError::Busy),
+        };
+        // Whoever has left misses nothing.
+        let _gone = waiter.send(answer);
+    }
+
+    async fn carry_out(&self, head: Head, table: &ShardTable) {
+        let Head::Cancel {
+            call,
+            from,
+            task,
+            owner,
+            agent,
+        } = head
+        else {
+            return;
+        };
+        let Some(from) = ReplicaId::parse(&from) else {
+            return;
+        };
+        let (reply, answer) = Reply::pair();
+        let asked = Asked {
+            caller: TaskCaller {
+                owner: owner.into(),
+                agent: agent.into(),
+            },
+            command: TaskCommand::Cancel { reply },
+        };
+        let hub = table.owner_of(task).await;
+        if let Err(error) = hub.ask.try_send(AskTask { id: task, asked }) {
+            error.into_inner().asked.command.refuse(TaskError::Busy);
+        }
+        let (outcome, body) = match answered(answer).await {
+            Ok(body) => (Outcome::Task, body),
+            Err(TaskError::NotFound) => (Outcome::NotFound, Bytes::new()),
+            Err(TaskError::NotCancelable) => (Outcome::NotCancelable, Bytes::new()),
+            Err(_) => (Outcome::Busy, Bytes::new()),
+        };
+        let message = write(&Head::Answer { call, outcome }, &body);
+        if let Err(StoreError::Unavailable) = self.replicas.tell(from, message).await {
+            tracing::warn!(task.id = %task, "another replica was not told what became of its call");
+        }
+    }
+}
+
+fn write(head: &Head, body: &[u8]) -> Bytes {
+    // Neither half can fail to be written: names and numbers only.
+    let mut message = serde_json::to_vec(head).unwrap_or_default();
+    message.push(b'\n');
+    message.extend_from_slice(body);
+    message.into()
+}
+
+fn read(message: &Bytes) -> Option<(Head, Bytes)> {
+    let end = message.iter().position(|byte| *byte == b'\n')?;
+    let head = serde_json::from_slice(message.get(..end)?).ok()?;
+    Some((head, message.slice(end + 1..)))
+}
+
+impl fmt::Debug for Calls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Calls")
+            .field("waiting", &self.waiting.lock().len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_read_as_it_was_written() {
+        let call = Uuid::new_v4();
+        let body = b"{\"id\":\"1\",\n\"x\":2}";
+        let answer = Head::Answer {
+            call,
+            outcome: Outcome::Task,
+        };
+        let (head, read_body) = read(&write(&answer, body)).unwrap();
+        assert_eq!(read_body, body.as_slice());
+        assert_eq!(format!("{head:?}"), format!("{answer:?}"));
+        for broken in ["", "\n", "{}\n", "no line"] {
+            assert!(read(&Bytes::from(broken)).is_none(), "{broken}");
+        }
+    }
+}
