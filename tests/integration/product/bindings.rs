@@ -4,7 +4,7 @@
 //! what everybody plays; `shapes` looks at what each tongue really has on the wire; `strangers` is a property: a task of
 //! somebody else is a task that nobody has.
 
-use archipel_tests::mesh::{FakeAgent, TestMesh};
+use archipel_tests::mesh::{FakeAgent, TOKEN, TestMesh, TestNode};
 use serde_json::Value;
 
 mod scenes;
@@ -16,7 +16,8 @@ use speaker::{Speaker, Tongue, normal};
 
 use crate::upstream_agent;
 
-/// A way to an agent of beta: where JSON-RPC is spoken, and where HTTP+JSON.
+/// A way to an agent of beta: where JSON-RPC is spoken, and where HTTP+JSON. The relay is an agent of beta that is the echo of
+/// gamma.
 struct Way {
     name: &'static str,
     rpc: &'static str,
@@ -24,8 +25,8 @@ struct Way {
     through_alpha: bool,
 }
 
-/// To the echo agent.
-const ECHO: [Way; 4] = [
+/// To the echo agent; the last two lead through a relay, which is an agent of its own.
+const ECHO: [Way; 6] = [
     Way {
         name: "by its name",
         rpc: "/agents/echo",
@@ -48,6 +49,18 @@ const ECHO: [Way; 4] = [
         name: "through a peer",
         rpc: "/peers/beta/agents/echo",
         rest: "/peers/beta/agents/echo",
+        through_alpha: true,
+    },
+    Way {
+        name: "behind another node",
+        rpc: "/agents/relay",
+        rest: "/agents/relay",
+        through_alpha: false,
+    },
+    Way {
+        name: "through a peer, behind another node",
+        rpc: "/peers/beta/agents/relay",
+        rest: "/peers/beta/agents/relay",
         through_alpha: true,
     },
 ];
@@ -91,9 +104,17 @@ fn speakers(mesh: &TestMesh, ways: &[Way]) -> Vec<Speaker> {
 
 /// Plays a scene with everybody; what was told must be what JSON-RPC 1.0 was told by name.
 async fn compare(scene: impl AsyncFn(&Speaker) -> Vec<Value>) {
-    let mesh = TestMesh::pair();
+    compare_on(&ECHO, scene).await;
+}
+
+/// As [`compare`], on some of the ways to the echo agent.
+async fn compare_on(ways: &[Way], scene: impl AsyncFn(&Speaker) -> Vec<Value>) {
+    let gamma = TestNode::start(|_| {});
+    let echo = format!("{}/agents/echo", gamma.origin());
+    let relay = format!("{}bearer = \"{TOKEN}\"\n", upstream_agent("relay", &echo));
+    let mesh = TestMesh::pair_with(|_| {}, |beta| beta.add(&relay));
     let mut expected = None;
-    for speaker in speakers(&mesh, &ECHO) {
+    for speaker in speakers(&mesh, ways) {
         check(&speaker, &mut expected, scene(&speaker).await);
     }
 }
