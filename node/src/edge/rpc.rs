@@ -52,10 +52,21 @@ impl<'a> Call<'a> {
 
     /// The operation with its parameters.
     pub(super) fn operation(&self) -> Result<Operation, RpcError> {
-        let method = self
-            .method()
-            .ok_or_else(|| RpcError::new(ErrorCode::MethodNotFound, "no such method"))?;
+        let method = self.method().ok_or_else(|| self.no_such_method())?;
         Operation::read(self.version, method, self.request.params)
+    }
+
+    /// Whoever forgets to name a version speaks 0.3 without knowing it, and is told.
+    fn no_such_method(&self) -> RpcError {
+        let is_named_in = |version: &Version| Method::parse(*version, self.name()).is_some();
+        let message = match Version::ALL.iter().find(|version| is_named_in(version)) {
+            Some(other) => format!(
+                "no such method in A2A {}: it is one of {other}, which the header A2A-Version must name",
+                self.version
+            ),
+            None => "no such method".to_owned(),
+        };
+        RpcError::new(ErrorCode::MethodNotFound, message)
     }
 
     /// Answers with what came of it.

@@ -91,6 +91,9 @@ async fn without_a_version_it_is_0_3() {
         let error = &answer.json()["error"];
         assert_eq!(error["code"], -32601, "{answer}");
         assert_eq!(error["data"]["reason"], "METHOD_NOT_FOUND", "{answer}");
+        // Most likely the version was forgotten.
+        let message = error["message"].as_str().unwrap();
+        assert!(message.contains("A2A-Version"), "{answer}");
     }
 }
 
