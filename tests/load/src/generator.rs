@@ -1,10 +1,9 @@
 //! The clients: a fixed number of connections, each with one request under way, every answer checked.
 //!
 //! It speaks just enough HTTP/1.1 to cost little beside the servers that it loads: on a small machine what the generator
-//! takes is missing there. `answer` reads what comes back.
+//! takes is missing there. `template` writes what is asked, `answer` reads what comes back.
 
 use std::cell::{Cell, RefCell};
-use std::io::Write;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -16,9 +15,11 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::generator::answer::Answer;
-use crate::rows::Target;
+use crate::generator::template::Template;
+use crate::rows::{Asks, Target};
 
 mod answer;
+mod template;
 
 /// No server takes this long over one answer.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -47,8 +48,7 @@ pub(crate) struct Generator {
 struct Shared {
     target: Target,
     clock: SystemClock,
-    /// Request head and body, cut where the number of the request goes; the number has always as many digits.
-    template: [String; 3],
+    template: Template,
     /// Number of the next request: no two messages of a server have the same id.
     next: Cell<u64>,
     /// No request has this number or a greater one; moves with every run.
@@ -67,7 +67,7 @@ impl Generator {
     /// Connects when it is first run.
     pub(crate) fn new(target: &Target, connections: u16, clock: SystemClock) -> Self {
         let shared = Shared {
-            template: template(target),
+            template: Template::new(target),
             target: target.clone(),
             clock,
             next: Cell::new(0),
@@ -147,17 +147,12 @@ impl Connection {
     }
 
     async fn exchange(&mut self, shared: &Shared, number: u64) -> anyhow::Result<()> {
-        let [before, between, after] = &shared.template;
-        self.request.clear();
-        write!(
-            self.request,
-            "{before}{number:012x}{between}{number:012x}{after}"
-        )?;
+        shared.template.write(number, &mut self.request)?;
         self.socket.write_all(&self.request).await?;
         loop {
             if let Some(answer) = Answer::read(&self.received)? {
                 let size = answer.size;
-                check(&answer, shared.target.echoes.then_some(number))?;
+                check(&answer, shared.target.asks, number)?;
                 self.received.drain(..size);
                 return Ok(());
             }
@@ -171,39 +166,23 @@ impl Connection {
     }
 }
 
-/// A completed task with an artifact, which says back what was said if the server echoes.
-fn check(answer: &Answer<'_>, said: Option<u64>) -> anyhow::Result<()> {
+/// Whether the agent did what it was asked for.
+fn check(answer: &Answer<'_>, asks: Asks, number: u64) -> anyhow::Result<()> {
     let body = answer.body()?;
-    let is_right = answer.status == 200
-        && body.contains("\"TASK_STATE_COMPLETED\"")
-        && body.contains("\"artifacts\"")
-        && said.is_none_or(|number| {
-            body.contains(&format!("\"Echo: hello from the benchmark {number:012x}\""))
-        });
-    if !is_right {
+    let said = || format!("\"Echo: hello from the benchmark {number:012x}\"");
+    let is_complete = || body.contains("\"TASK_STATE_COMPLETED\"");
+    let is_right = match asks {
+        Asks::Anything => is_complete() && body.contains("\"artifacts\""),
+        Asks::Echo | Asks::Conversation => {
+            is_complete() && body.contains("\"artifacts\"") && body.contains(&said())
+        }
+        Asks::Stream => {
+            is_complete() && body.contains("\"artifactUpdate\"") && body.contains(&said())
+        }
+        Asks::Nothing => body.contains("\"TASK_STATE_INPUT_REQUIRED\""),
+    };
+    if answer.status != 200 || !is_right {
         bail!("a wrong answer, status {}: {body}", answer.status);
     }
     Ok(())
-}
-
-fn template(target: &Target) -> [String; 3] {
-    // Two runs against one server must not repeat each other's ids.
-    let run = hex::encode(rand::random::<[u8; 8]>());
-    let opening = format!(
-        r#"{{"jsonrpc":"2.0","id":"1","method":"SendMessage","params":{{"message":{{"messageId":"{run}-"#
-    );
-    let between = r#"","role":"ROLE_USER","parts":[{"text":"hello from the benchmark "#;
-    let after = r#""}]}}}"#;
-    let authorization = target
-        .token
-        .map(|token| format!("Authorization: Bearer {token}\r\n"))
-        .unwrap_or_default();
-    let head = format!(
-        "POST {} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nA2A-Version: 1.0\r\n{authorization}\
-         Content-Length: {}\r\n\r\n",
-        target.path,
-        target.address,
-        opening.len() + between.len() + after.len() + 2 * 12
-    );
-    [head + &opening, between.to_owned(), after.to_owned()]
 }

@@ -2,7 +2,8 @@
 //!
 //! It asserts nothing about time; it fails when a server answers wrongly. Everything listens on loopback and is gone
 //! afterwards. Read `rows` (what is measured and how it is started), `process` (what a process costs), `generator` (who
-//! asks), then the two measurements of another kind, `growth` and `stream`, and `table` (what is printed).
+//! asks), then the measurements of another kind, `growth`, `stream`, `lists` and `idle`, and `table` (what is printed).
+//! The whole table takes about ten minutes.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -19,8 +20,11 @@ use crate::programs::Programs;
 use crate::rows::Row;
 use crate::table::{Measured, Table};
 
+mod client;
 mod generator;
 mod growth;
+mod idle;
+mod lists;
 mod process;
 mod programs;
 mod rows;
@@ -53,6 +57,15 @@ struct Arguments {
     /// Events of the row `stream`, for each way through the mesh.
     #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u64).range(10..))]
     events: u64,
+    /// Tasks of the row `lists` on the node that has many; the other one has a hundredth.
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(20_000..=10_000_000))]
+    listed: u64,
+    /// Watchers of the row `watchers`.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=15_000))]
+    watchers: u64,
+    /// Tasks of the row `waiting`.
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    waiting: u64,
     /// Measure the programs as they are, beside this one.
     #[arg(long)]
     no_build: bool,
@@ -101,6 +114,22 @@ async fn run(arguments: &Arguments) -> anyhow::Result<Table> {
     }
     if wanted(&Row::Stream) {
         table.streams(stream::measure(&programs, arguments.events, clock).await?);
+    }
+    if wanted(&Row::Lists) {
+        let (connections, tasks) = (arguments.connections, arguments.listed);
+        table.lists(
+            tasks,
+            lists::measure(&programs, connections, tasks, clock).await?,
+        );
+    }
+    if wanted(&Row::Watchers) {
+        let idlers = idle::watchers(&programs, arguments.watchers).await?;
+        table.idlers(Row::Watchers, idlers);
+    }
+    if wanted(&Row::Waiting) {
+        let (connections, tasks) = (arguments.connections, arguments.waiting);
+        let idlers = idle::waiting(&programs, connections, tasks, clock).await?;
+        table.idlers(Row::Waiting, idlers);
     }
     Ok(table)
 }

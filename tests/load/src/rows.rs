@@ -28,10 +28,22 @@ pub(crate) enum Row {
     Gateway,
     /// nginx before that upstream.
     Nginx,
-    /// The node's memory over many tasks.
+    /// The node's echo agent as streams, tasks stored durably.
+    DurableStreams,
+    /// The node's echo agent as streams, tasks in memory.
+    MemoryStreams,
+    /// The same as streams on the official Rust SDK.
+    SdkStreams,
+    /// The node's memory and answers over many tasks.
     Growth,
     /// How soon an agent's event reaches a client.
     Stream,
+    /// Pages of few and of many tasks.
+    Lists,
+    /// Memory of watchers that are told nothing.
+    Watchers,
+    /// Memory of tasks that wait for their clients.
+    Waiting,
 }
 
 /// The processes of one row; ended, and their files removed, when dropped.
@@ -51,8 +63,22 @@ pub(crate) struct Target {
     pub(crate) path: &'static str,
     /// Sent as bearer token.
     pub(crate) token: Option<&'static str>,
-    /// Whether the artifact holds what was said.
-    pub(crate) echoes: bool,
+    pub(crate) asks: Asks,
+}
+
+/// What the clients want of a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asks {
+    /// A completed task, whatever is in it.
+    Anything,
+    /// A completed task that holds what was said.
+    Echo,
+    /// The same as a stream.
+    Stream,
+    /// The same as `Echo`, in conversations of many tasks.
+    Conversation,
+    /// They say nothing, so that the agent has to ask back.
+    Nothing,
 }
 
 /// Of nodes that live for seconds on loopback.
@@ -60,10 +86,13 @@ pub(crate) const TOKEN: &str = "benchmark-0123456789abcdef-token";
 
 impl Row {
     /// The rows of the load table, in the order in which they are measured and shown.
-    pub(crate) const LOADED: [Self; 6] = [
+    pub(crate) const LOADED: [Self; 9] = [
         Self::NodeDurable,
         Self::NodeMemory,
         Self::Sdk,
+        Self::DurableStreams,
+        Self::MemoryStreams,
+        Self::SdkStreams,
         Self::Upstream,
         Self::Gateway,
         Self::Nginx,
@@ -78,8 +107,14 @@ impl Row {
             Self::Upstream => "upstream",
             Self::Gateway => "gateway",
             Self::Nginx => "nginx",
+            Self::DurableStreams => "durable-streams",
+            Self::MemoryStreams => "memory-streams",
+            Self::SdkStreams => "sdk-streams",
             Self::Growth => "growth",
             Self::Stream => "stream",
+            Self::Lists => "lists",
+            Self::Watchers => "watchers",
+            Self::Waiting => "waiting",
         }
     }
 
@@ -92,8 +127,14 @@ impl Row {
             Self::Upstream => "trivial upstream, direct",
             Self::Gateway => "gateway, before that upstream",
             Self::Nginx => "nginx, before that upstream",
-            Self::Growth => "node, memory after many tasks",
+            Self::DurableStreams => "node, echo as streams, tasks stored durably",
+            Self::MemoryStreams => "node, echo as streams, tasks in memory",
+            Self::SdkStreams => "official Rust SDK, echo as streams",
+            Self::Growth => "node, echo, tasks in memory, after many tasks",
             Self::Stream => "from the agent's event to the client",
+            Self::Lists => "node, a page of 50 tasks, stored durably",
+            Self::Watchers => "node, idle watchers",
+            Self::Waiting => "node, tasks that wait for their clients, stored durably",
         }
     }
 
@@ -101,6 +142,7 @@ impl Row {
     pub(crate) const fn peer(self) -> Option<Self> {
         match self {
             Self::NodeDurable | Self::NodeMemory => Some(Self::Sdk),
+            Self::DurableStreams | Self::MemoryStreams => Some(Self::SdkStreams),
             Self::Gateway => Some(Self::Nginx),
             _ => None,
         }
@@ -112,21 +154,25 @@ impl Row {
         let address = free_address()?;
         let mut helpers = Vec::new();
         let (command, target) = match self {
-            Self::NodeDurable => (
+            Self::NodeDurable | Self::DurableStreams | Self::Lists | Self::Waiting => (
                 node(programs, address, "embedded", folder.path())?,
-                echo_of_node(address),
+                self.of_node(address),
             ),
-            Self::NodeMemory | Self::Growth | Self::Stream => (
+            Self::NodeMemory
+            | Self::MemoryStreams
+            | Self::Growth
+            | Self::Stream
+            | Self::Watchers => (
                 node(programs, address, "memory", folder.path())?,
-                echo_of_node(address),
+                self.of_node(address),
             ),
-            Self::Sdk => (
+            Self::Sdk | Self::SdkStreams => (
                 at(&programs.sdk_echo, address),
                 Target {
                     address,
                     path: "/",
                     token: None,
-                    echoes: true,
+                    asks: self.asks(),
                 },
             ),
             Self::Upstream => (at(&programs.upstream, address), fixed(address)),
@@ -148,6 +194,30 @@ impl Row {
             target,
             _folder: folder,
         })
+    }
+}
+
+impl Row {
+    fn asks(self) -> Asks {
+        match self {
+            Self::DurableStreams | Self::MemoryStreams | Self::SdkStreams => Asks::Stream,
+            Self::Lists => Asks::Conversation,
+            Self::Watchers | Self::Waiting => Asks::Nothing,
+            _ => Asks::Echo,
+        }
+    }
+
+    fn of_node(self, address: SocketAddr) -> Target {
+        let path = match self.asks() {
+            Asks::Nothing => "/agents/text",
+            _ => "/agents/echo",
+        };
+        Target {
+            address,
+            path,
+            token: Some(TOKEN),
+            asks: self.asks(),
+        }
     }
 }
 
@@ -183,7 +253,8 @@ fn node(
     let data = utf8(folder.join("data"))?;
     let config = format!(
         "listen = \"{address}\"\ndata_dir = '{data}'\nstore = \"{store}\"\ninternal_token = \"{TOKEN}\"\n\n\
-         [[agents]]\nid = \"echo\"\nkind = \"echo\"\n"
+         [retention]\nkeep_count = 10000000\n\n\
+         [[agents]]\nid = \"echo\"\nkind = \"echo\"\n\n[[agents]]\nid = \"text\"\nkind = \"text\"\n"
     );
     serve(&programs.node, folder, "node", &config)
 }
@@ -241,22 +312,13 @@ fn at(program: &Path, address: SocketAddr) -> Command {
     command
 }
 
-fn echo_of_node(address: SocketAddr) -> Target {
-    Target {
-        address,
-        path: "/agents/echo",
-        token: Some(TOKEN),
-        echoes: true,
-    }
-}
-
 /// The path is the gateway's; the upstream answers at any.
 fn fixed(address: SocketAddr) -> Target {
     Target {
         address,
         path: "/v1/a2a/jsonrpc",
         token: None,
-        echoes: false,
+        asks: Asks::Anything,
     }
 }
 

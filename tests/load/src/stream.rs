@@ -11,15 +11,11 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use archipel_kit::clock::{Clock, SystemClock};
 use archipel_protocol::federation::keys;
-use bytes::Bytes;
-use http::Request;
-use http_body_util::{BodyExt, Full};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::client::{HttpClient, client, request};
 use crate::process::{Server, free_address};
 use crate::programs::Programs;
 use crate::progress;
@@ -50,8 +46,6 @@ struct Node {
     address: SocketAddr,
     seed: [u8; 32],
 }
-
-type HttpClient = Client<HttpConnector, Full<Bytes>>;
 
 /// Sends at least `events` events over each way.
 pub(crate) async fn measure(
@@ -135,13 +129,7 @@ async fn listen(
 /// One stream to its end: how late each event was seen.
 async fn stream(client: &HttpClient, url: &str, clock: SystemClock) -> anyhow::Result<Vec<u32>> {
     let message = json!({"messageId": uuid::Uuid::new_v4(), "role": "ROLE_USER", "parts": [{"text": "begin"}]});
-    let call = json!({"jsonrpc": "2.0", "id": 1, "method": "SendStreamingMessage", "params": {"message": message}});
-    let request = Request::post(url)
-        .header("authorization", format!("Bearer {TOKEN}"))
-        .header("content-type", "application/json")
-        .header("accept", "text/event-stream")
-        .header("a2a-version", "1.0")
-        .body(Full::from(call.to_string()))?;
+    let request = request(url, "SendStreamingMessage", &json!({"message": message}))?;
     let mut answer = client.request(request).await?;
     let (mut received, mut delays, mut is_complete) = (Vec::new(), Vec::new(), false);
     while let Some(frame) = answer.frame().await {
@@ -219,10 +207,4 @@ async fn start_gateway(
     let config = format!("listen = \"{address}\"\nupstream = \"http://{behind}\"\n");
     let command = serve(&programs.gateway, folder, "gateway", &config)?;
     Server::start("gateway", command, address, folder).await
-}
-
-fn client() -> HttpClient {
-    let mut connector = HttpConnector::new();
-    connector.set_nodelay(true);
-    Client::builder(TokioExecutor::new()).build(connector)
 }

@@ -4,7 +4,9 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::generator::Outcome;
-use crate::growth::Growth;
+use crate::growth::Mark;
+use crate::idle::Idlers;
+use crate::lists::Pages;
 use crate::rows::Row;
 use crate::stream::Delays;
 
@@ -26,8 +28,11 @@ pub(crate) struct Measured {
 pub(crate) struct Table {
     caption: String,
     rows: Vec<(Row, Vec<Measured>)>,
-    growth: Growth,
+    growth: Vec<Mark>,
     streams: Vec<Delays>,
+    /// With the number of tasks of the node that has many.
+    lists: (u64, Vec<Pages>),
+    idlers: Vec<(Row, Idlers)>,
 }
 
 impl Measured {
@@ -74,8 +79,10 @@ impl Table {
         Self {
             caption,
             rows: Vec::new(),
-            growth: Growth::new(),
+            growth: Vec::new(),
             streams: Vec::new(),
+            lists: (0, Vec::new()),
+            idlers: Vec::new(),
         }
     }
 
@@ -86,7 +93,15 @@ impl Table {
         }
     }
 
-    pub(crate) fn growth(&mut self, growth: Growth) {
+    pub(crate) fn lists(&mut self, tasks: u64, pages: Vec<Pages>) {
+        self.lists = (tasks, pages);
+    }
+
+    pub(crate) fn idlers(&mut self, row: Row, idlers: Idlers) {
+        self.idlers.push((row, idlers));
+    }
+
+    pub(crate) fn growth(&mut self, growth: Vec<Mark>) {
         self.growth = growth;
     }
 
@@ -101,19 +116,25 @@ impl Table {
             .map_or(&[], |(_, rounds)| rounds)
     }
 
-    /// CPU for one request against the row's peer: the median of the rounds' ratios, for the machine's speed changes
-    /// from round to round.
+    /// CPU for one request and requests in a second against the row's peer: the medians of the rounds' ratios, for the
+    /// machine's speed changes from round to round.
     fn ratio(&self, row: Row) -> String {
         let Some(peer) = row.peer() else {
             return String::new();
         };
-        let rounds = self.rounds(row).iter().zip(self.rounds(peer));
-        let ratios: Vec<f64> = rounds
-            .map(|(own, peers)| own.cpu_us / peers.cpu_us)
-            .collect();
-        match median(ratios) {
-            Some(ratio) => format!("{ratio:.2} x {}", peer.name()),
-            None => String::new(),
+        let ratio = |value: fn(&Measured) -> f64| {
+            let rounds = self.rounds(row).iter().zip(self.rounds(peer));
+            median(
+                rounds
+                    .map(|(own, peers)| value(own) / value(peers))
+                    .collect(),
+            )
+        };
+        match (ratio(|round| round.cpu_us), ratio(|round| round.rate)) {
+            (Some(cpu), Some(rate)) => {
+                format!("{cpu:.2} x {}, {rate:.2} x its rate", peer.name())
+            }
+            _ => String::new(),
         }
     }
 }
@@ -143,19 +164,62 @@ impl fmt::Display for Table {
                 of(|round| round.foreign),
             )?;
         }
-        if !self.growth.is_empty() {
-            let (tasks, memory): (Vec<_>, Vec<_>) = self
-                .growth
-                .iter()
-                .map(|(tasks, memory)| (tasks.to_string(), format!("{:.1}", mebibytes(*memory))))
-                .unzip();
-            let (title, tasks, memory) =
-                (Row::Growth.title(), tasks.join(" / "), memory.join(" / "));
-            writeln!(f, "| {title}: {tasks} | | | | | | {memory} | |")?;
-        }
+        self.write_growth(f)?;
         for delays in &self.streams {
             line_of_stream(f, "every event", delays.way, &delays.every_us)?;
             line_of_stream(f, "first event of a stream", delays.way, &delays.first_us)?;
+        }
+        self.write_lists(f)?;
+        self.write_idlers(f)
+    }
+}
+
+impl Table {
+    fn write_growth(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.growth.is_empty() {
+            return Ok(());
+        }
+        let of = |value: fn(&Mark) -> String| {
+            let values: Vec<String> = self.growth.iter().map(value).collect();
+            values.join(" / ")
+        };
+        writeln!(
+            f,
+            "| {}: {} | | | | | {} | {} | |",
+            Row::Growth.title(),
+            of(|mark| mark.tasks.to_string()),
+            of(|mark| format!("{:.1}", f64::from(mark.p99_us) / 1e3)),
+            of(|mark| format!("{:.0}", mebibytes(mark.memory))),
+        )
+    }
+
+    fn write_lists(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (tasks, pages) = &self.lists;
+        for page in pages {
+            writeln!(
+                f,
+                "| {}, {}, of {} / {tasks} | | | {:.2} x the time | {:.2} / {:.2} | | | |",
+                Row::Lists.title(),
+                page.kind,
+                tasks / 100,
+                f64::from(page.many_us) / f64::from(page.few_us),
+                f64::from(page.few_us) / 1e3,
+                f64::from(page.many_us) / 1e3,
+            )?;
+        }
+        Ok(())
+    }
+
+    fn write_idlers(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (row, idlers) in &self.idlers {
+            writeln!(
+                f,
+                "| {}: {}, {:.1} KiB each | | | | | | {:.1} | |",
+                row.title(),
+                idlers.number,
+                idlers.growth as f64 / 1024.0 / idlers.number as f64,
+                mebibytes(idlers.memory),
+            )?;
         }
         Ok(())
     }
@@ -184,7 +248,7 @@ fn mebibytes(bytes: u64) -> f64 {
 }
 
 /// The values that half and 99 of 100 are not above; 0 of none.
-fn percentiles(values: &mut [u32]) -> (u32, u32) {
+pub(crate) fn percentiles(values: &mut [u32]) -> (u32, u32) {
     values.sort_unstable();
     let at = |percent: usize| {
         let rank = (values.len() * percent).div_ceil(100).saturating_sub(1);
