@@ -28,12 +28,12 @@ use crate::federation::{Federation, FederationVerifier};
 use crate::metrics::{AgentMetrics, EdgeMetrics, TaskMetrics};
 use crate::registry::{AgentRegistry, CardSettings, SharedAgents};
 use crate::replay::ReplayGuard;
-use crate::store::{Retention, StoreError, TaskStore};
+use crate::store::StoreError;
 use crate::supervise::{Health, WATCH_EVERY};
 use crate::tasks::actor::{ReplicaPorts, TaskLimits, TaskPorts};
 use crate::tasks::hub::TaskHub;
 use crate::tasks::shard::{HubPorts, ShardTable};
-use crate::tasks::{Tasks, recovery};
+use crate::tasks::{Tasks, recovery, retention};
 
 mod agents;
 mod bus;
@@ -348,10 +348,11 @@ impl Parts {
         });
     }
 
-    /// Forgets old tasks, bite by bite, for as long as the node runs.
+    /// Forgets and ends old tasks, bite by bite, for as long as the node runs.
     fn start_retention(&self) {
         let (store, clock) = (Arc::clone(&self.stores.tasks), Arc::clone(&self.clock));
-        let (retention, every) = (self.stores.retention, self.settings.retention.sweep_every);
+        let (bounds, every) = (self.stores.retention, self.settings.retention.sweep_every);
+        let table = Arc::clone(&self.table);
         let stopped = self.drain.clone();
         actix_rt::spawn(async move {
             while stopped
@@ -359,20 +360,9 @@ impl Parts {
                 .await
                 .is_some()
             {
-                purge(store.as_ref(), clock.as_ref(), retention).await;
+                retention::sweep(store.as_ref(), &table, bounds, clock.as_ref()).await;
             }
         });
-    }
-}
-
-async fn purge(store: &dyn TaskStore, clock: &dyn Clock, retention: Retention) {
-    const BITE: usize = 500;
-    loop {
-        match store.purge(retention, clock.now_ms(), BITE).await {
-            Ok(forgotten) if forgotten >= BITE as u64 => {}
-            Ok(_) => return,
-            Err(error) => return tracing::warn!(%error, "old tasks could not be forgotten"),
-        }
     }
 }
 

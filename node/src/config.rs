@@ -164,10 +164,13 @@ settings! {
 }
 
 settings! {
-    /// How long tasks that have ended are kept. A task beyond either bound is forgotten.
+    /// How long tasks are kept. One that has ended and is beyond either bound is forgotten; one that waits for its client
+    /// and is beyond either bound is canceled.
     pub struct RetentionSettings {
-        /// By age. 0s: for ever, while the number allows it.
+        /// By age, since they ended. 0s: for ever, while the number allows it.
         pub keep_for: KeepFor = "7d", in "0s"..="3650d", env ["A2A_TASK_TTL_SECONDS"];
+        /// By age, since they wait for their client. 0s: for ever, while the number allows it.
+        pub keep_waiting_for: KeepFor = "30d", in "0s"..="3650d";
         /// By number, in the embedded store.
         pub keep_count: u64 = 1000000, in 100..=100000000;
         /// By number, with `store = "memory"`.

@@ -51,6 +51,14 @@ pub trait TaskStore: Send + Sync + fmt::Debug {
         limit: usize,
     ) -> Result<u64, StoreError>;
 
+    /// Tasks that have waited for their client beyond the retention, the one that has waited longest first.
+    async fn unanswered(
+        &self,
+        retention: Retention,
+        now_ms: u64,
+        limit: usize,
+    ) -> Result<Vec<Unanswered>, StoreError>;
+
     /// How many tasks are kept, terminal or not.
     async fn count(&self) -> Result<u64, StoreError>;
 }
@@ -113,6 +121,7 @@ pub struct TaskChange {
     pub id: Uuid,
     pub owner: Arc<str>,
     pub agent: Arc<str>,
+    /// The conversation. Most begin with a task and are called like it.
     pub context_id: Arc<str>,
     pub state: u8,
     pub terminal: bool,
@@ -236,6 +245,18 @@ pub struct TaskPage {
     pub total: u64,
 }
 
+/// Whether a task opened its conversation, which is called like it then: it is found there without an index.
+fn opened(id: Uuid, context_id: &str) -> bool {
+    named(context_id) == Some(id)
+}
+
+/// The task that opened a conversation, going by its name. Ids have one spelling.
+fn named(context_id: &str) -> Option<Uuid> {
+    let id = Uuid::try_parse(context_id).ok()?;
+    let mut spelled = Uuid::encode_buffer();
+    (id.hyphenated().encode_lower(&mut spelled) == context_id).then_some(id)
+}
+
 impl TaskPage {
     /// The tasks at `places`, which are those of the query in order and, if there are so many, one more than its limit.
     fn read(
@@ -305,17 +326,38 @@ pub enum Put {
     NoTask,
 }
 
-/// How long and how many terminal tasks are kept; a task beyond either bound may be forgotten.
+/// How long and how many tasks are kept. A terminal task beyond either bound may be forgotten; one that waits for its
+/// client may be ended, and is forgotten later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
     pub keep_for_ms: u64,
+    pub keep_waiting_for_ms: u64,
+    /// Of each of the two kinds.
     pub keep_count: u64,
 }
+
+/// A task that has waited for its client too long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unanswered {
+    pub id: Uuid,
+    pub owner: Arc<str>,
+    pub agent: Arc<str>,
+    /// Since then.
+    pub updated_ms: u64,
+}
+
+/// The states in which a task waits for its client, by their numbers in `a2a.proto`: input required, auth required.
+const WAITING: [u8; 2] = [6, 8];
 
 impl Retention {
     /// Whether a terminal task has outlived its time.
     fn is_over(self, updated_ms: u64, now_ms: u64) -> bool {
         updated_ms.saturating_add(self.keep_for_ms) <= now_ms
+    }
+
+    /// Whether a task has waited too long.
+    fn is_unanswered(self, updated_ms: u64, now_ms: u64) -> bool {
+        updated_ms.saturating_add(self.keep_waiting_for_ms) <= now_ms
     }
 }
 

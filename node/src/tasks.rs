@@ -2,7 +2,8 @@
 //!
 //! Read `command` (what may be asked), `hub` (which tasks are live), `actor` (one live task), `machine` (what may happen
 //! to it), `turn` and `executor` (the agent's side), `feed` (the watcher's side), `held` (their memory), `shard` (which
-//! worker owns a task), `list` (pages of tasks) and `recovery` (what a starting node finds).
+//! worker owns a task), `list` (pages of tasks), `recovery` (what a starting node finds) and `retention` (what is not kept
+//! any longer).
 
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ pub mod hub;
 pub mod list;
 pub mod machine;
 pub mod recovery;
+pub mod retention;
 pub mod shard;
 pub mod turn;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use archipel_kit::clock::Clock;
 
 use crate::app::StartError;
-use crate::config::{Durability, NodeSettings, StoreKind};
+use crate::config::{Durability, KeepFor, NodeSettings, StoreKind};
 use crate::replicas::Replicas;
 use crate::store::embedded::{self, EmbeddedSettings, EmbeddedStore};
 use crate::store::memory::MemoryStore;
@@ -25,13 +25,15 @@ pub(super) struct Stores {
 impl Stores {
     /// Opens what the settings ask for.
     pub(super) fn open(settings: &NodeSettings, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
-        let keep_for_ms =
-            u64::try_from(settings.retention.keep_for.as_millis()).unwrap_or(u64::MAX);
+        let ms = |keep: KeepFor| u64::try_from(keep.as_millis()).unwrap_or(u64::MAX);
+        let keep_for_ms = ms(settings.retention.keep_for);
+        let keep_waiting_for_ms = ms(settings.retention.keep_waiting_for);
         // An address that is none was refused with the rest of the configuration.
         if let Ok(Some(address)) = Address::from_settings(&settings.redis) {
             let store = Arc::new(RedisStore::open(address, &settings.redis, clock)?);
             let retention = Retention {
                 keep_for_ms,
+                keep_waiting_for_ms,
                 keep_count: settings.retention.keep_count,
             };
             return Ok(Self {
@@ -51,6 +53,7 @@ impl Stores {
                 ));
                 let retention = Retention {
                     keep_for_ms,
+                    keep_waiting_for_ms,
                     keep_count,
                 };
                 Ok(Self {
@@ -70,6 +73,7 @@ impl Stores {
                 })?);
                 let retention = Retention {
                     keep_for_ms,
+                    keep_waiting_for_ms,
                     keep_count: settings.retention.keep_count,
                 };
                 Ok(Self {

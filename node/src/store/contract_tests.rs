@@ -21,6 +21,7 @@ use super::{
 
 const KEEP_ALL: Retention = Retention {
     keep_for_ms: u64::MAX,
+    keep_waiting_for_ms: u64::MAX,
     keep_count: u64::MAX,
 };
 
@@ -60,6 +61,8 @@ contract!(
     purge_keeps_unfinished_tasks,
     purge_forgets_events_too,
     a_task_may_become_unfinished_again,
+    waiting_beyond_the_time_is_unanswered,
+    waiting_beyond_the_number_is_unanswered,
     a_claim_is_first_once,
     a_claim_ends_with_its_time,
     concurrent_claims_have_one_winner,
@@ -351,6 +354,7 @@ async fn purge_keeps_unfinished_tasks(store: &impl Store) {
             .purge(
                 Retention {
                     keep_for_ms: 0,
+                    keep_waiting_for_ms: 0,
                     keep_count: 0
                 },
                 u64::MAX,
@@ -439,6 +443,60 @@ pub(super) async fn claim(store: &impl Store, key: &str, expires_at_ms: u64, now
         now_ms,
     };
     store.claim(request).await.unwrap()
+}
+
+fn waiting(number: u128, state: u8, updated_ms: u64) -> TaskChange {
+    TaskChange {
+        state,
+        ..task(number, false, updated_ms)
+    }
+}
+
+async fn unanswered(store: &impl Store, retention: Retention, now_ms: u64) -> Vec<u128> {
+    let found = store.unanswered(retention, now_ms, 2).await.unwrap();
+    for task in &found {
+        assert_eq!((&*task.owner, &*task.agent), ("alice", "echo"));
+    }
+    found.iter().map(|task| task.id.as_u128()).collect()
+}
+
+async fn waiting_beyond_the_time_is_unanswered(store: &impl Store) {
+    for (number, state, updated_ms) in [(1, 6, 40), (2, 8, 20), (3, 6, 30), (4, 2, 10)] {
+        let change = waiting(number, state, updated_ms);
+        store.commit(change).await.unwrap();
+    }
+    store.commit(task(5, true, 10)).await.unwrap();
+    let retention = Retention {
+        keep_waiting_for_ms: 100,
+        ..KEEP_ALL
+    };
+    for (now_ms, expected) in [(119, &[][..]), (120, &[2]), (135, &[2, 3]), (999, &[2, 3])] {
+        assert_eq!(unanswered(store, retention, now_ms).await, expected);
+    }
+    // One is answered, one waits anew, one ends.
+    for (number, state, updated_ms) in [(1, 2, 50), (2, 6, 60), (3, 5, 70)] {
+        let change = TaskChange {
+            terminal: state == 5,
+            ..waiting(number, state, updated_ms)
+        };
+        store.commit(change).await.unwrap();
+    }
+    assert_eq!(unanswered(store, retention, 999).await, [2]);
+}
+
+async fn waiting_beyond_the_number_is_unanswered(store: &impl Store) {
+    let retention = Retention {
+        keep_count: 3,
+        ..KEEP_ALL
+    };
+    for (number, expected) in [(1, &[][..]), (2, &[]), (3, &[]), (4, &[1]), (5, &[1, 2])] {
+        let updated_ms = u64::try_from(number).unwrap();
+        store.commit(task(10 + number, true, 1)).await.unwrap();
+        store.commit(waiting(number, 6, updated_ms)).await.unwrap();
+        assert_eq!(unanswered(store, retention, 9).await, expected);
+    }
+    store.commit(task(2, true, 9)).await.unwrap();
+    assert_eq!(unanswered(store, retention, 9).await, [1]);
 }
 
 async fn a_claim_is_first_once(store: &impl Store) {

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::{
     AuditRow, AuditStore, Claim, ClaimRequest, ClaimStore, EventRow, Put, Retention, StoreError,
-    StoredTask, TaskChange, TaskPage, TaskQuery, TaskStore, Webhook, WebhookStore,
+    StoredTask, TaskChange, TaskPage, TaskQuery, TaskStore, Unanswered, Webhook, WebhookStore,
 };
 use readers::Readers;
 pub use schema::OpenError;
@@ -156,6 +156,22 @@ impl TaskStore for EmbeddedStore {
             Written::Purged(tasks) => Ok(tasks),
             _ => Err(StoreError::Unavailable),
         }
+    }
+
+    async fn unanswered(
+        &self,
+        retention: Retention,
+        now_ms: u64,
+        limit: usize,
+    ) -> Result<Vec<Unanswered>, StoreError> {
+        let counts = Arc::clone(&self.counts);
+        self.readers
+            .ask(move |connection| {
+                let waiting = counts.standing.waiting();
+                let too_many = waiting.saturating_sub(retention.keep_count);
+                reads::unanswered(connection, retention, too_many, now_ms, limit)
+            })
+            .await
     }
 
     async fn count(&self) -> Result<u64, StoreError> {

@@ -13,7 +13,8 @@ use uuid::Uuid;
 
 use super::{
     AuditRow, AuditStore, Claim, ClaimRequest, ClaimStore, EventRow, MAX_WEBHOOKS, Put, Retention,
-    StoreError, StoredTask, TaskChange, TaskPage, TaskQuery, TaskStore, Webhook, WebhookStore,
+    StoreError, StoredTask, TaskChange, TaskPage, TaskQuery, TaskStore, Unanswered, WAITING,
+    Webhook, WebhookStore, named,
 };
 use claims::Claims;
 use listing::Listing;
@@ -36,6 +37,8 @@ struct Tasks {
     by_id: HashMap<Uuid, Held>,
     /// The terminal ones by age, for the retention.
     finished: BTreeSet<(u64, Uuid)>,
+    /// Those that wait for their client, by age.
+    waiting: BTreeSet<(u64, Uuid)>,
     listing: Listing,
 }
 
@@ -94,7 +97,11 @@ impl TaskStore for MemoryStore {
 
     async fn list(&self, query: TaskQuery) -> Result<TaskPage, StoreError> {
         let tasks = self.tasks.lock();
-        let (places, total) = tasks.listing.page(&query);
+        let first_task = query.context_id.as_deref().and_then(|context_id| {
+            let id = named(context_id)?;
+            Some((id, &tasks.by_id.get(&id)?.task))
+        });
+        let (places, total) = tasks.listing.page(&query, first_task);
         TaskPage::read(&places, query.limit, total, |place| {
             let held = tasks.by_id.get(&Uuid::from_u128(place.tie));
             let mut task = held.map(Held::load);
@@ -143,6 +150,30 @@ impl TaskStore for MemoryStore {
         }
         drop(tasks);
         Ok(forgotten.len() as u64)
+    }
+
+    async fn unanswered(
+        &self,
+        retention: Retention,
+        now_ms: u64,
+        limit: usize,
+    ) -> Result<Vec<Unanswered>, StoreError> {
+        let tasks = self.tasks.lock();
+        let too_many = (tasks.waiting.len() as u64).saturating_sub(retention.keep_count);
+        let oldest = (0..).zip(&tasks.waiting).take(limit);
+        let over = oldest.take_while(|(number, (updated_ms, _))| {
+            *number < too_many || retention.is_unanswered(*updated_ms, now_ms)
+        });
+        let found = over.filter_map(|(_, (updated_ms, id))| {
+            let task = &tasks.by_id.get(id)?.task;
+            Some(Unanswered {
+                id: *id,
+                owner: task.owner.clone(),
+                agent: task.agent.clone(),
+                updated_ms: *updated_ms,
+            })
+        });
+        Ok(found.collect())
     }
 
     async fn count(&self) -> Result<u64, StoreError> {
@@ -280,8 +311,9 @@ impl Tasks {
                 // Most changes of a task leave it where it stands.
                 if !held.stands_as(&change) {
                     self.listing.leave(id, &held.task);
-                    if held.terminal {
-                        self.finished.remove(&(held.task.updated_ms, id));
+                    let place = (held.task.updated_ms, id);
+                    if !self.finished.remove(&place) {
+                        self.waiting.remove(&place);
                     }
                     held.describe(&change);
                     self.listing.enter(id, &held.task);
@@ -295,8 +327,11 @@ impl Tasks {
                 held
             }
         };
+        let place = (held.task.updated_ms, id);
         if held.terminal {
-            self.finished.insert((held.task.updated_ms, id));
+            self.finished.insert(place);
+        } else if WAITING.contains(&held.task.state) {
+            self.waiting.insert(place);
         }
         Ok(())
     }

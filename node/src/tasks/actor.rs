@@ -141,6 +141,8 @@ pub struct TaskActor {
     deferred: Vec<Deferred>,
     /// Clients that want the task to end, while its agent is asked.
     canceling: Vec<Reply<Bytes>>,
+    /// The task is canceled because its client did not answer.
+    given_up: bool,
     /// Senders that wait for the outcome.
     waiting: Vec<(Option<u32>, Reply<Bytes>)>,
     /// What watchers see, while there are any.
@@ -244,7 +246,8 @@ impl TaskActor {
             .message
             .context_id
             .take()
-            .unwrap_or_else(|| Uuid::new_v4().to_string());
+            // A conversation that begins here is called like its first task: stores need no second index entry for it.
+            .unwrap_or_else(|| id_text.clone());
         let record = Record::open(
             &id_text,
             &context_id,
@@ -307,6 +310,7 @@ impl TaskActor {
             commits: Commits::default(),
             deferred: Vec::new(),
             canceling: Vec::new(),
+            given_up: false,
             waiting: Vec::new(),
             board: None,
             handled: 0,
@@ -372,6 +376,7 @@ impl Handler<Asked> for TaskActor {
             }
             TaskCommand::Watch { after, reply } => self.watch(after, reply),
             TaskCommand::Cancel { reply } => self.cancel(reply, ctx),
+            TaskCommand::GiveUp { since_ms, reply } => self.give_up(since_ms, reply, ctx),
         }
         self.release(ctx);
     }

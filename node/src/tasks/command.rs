@@ -82,6 +82,13 @@ pub enum TaskCommand {
         /// Gets the task as JSON.
         reply: Reply<Bytes>,
     },
+    /// The task's end, if it has waited for its client since then.
+    GiveUp {
+        /// The time of its status.
+        since_ms: u64,
+        /// Gets the task as JSON.
+        reply: Reply<Bytes>,
+    },
     /// The task as it is, and what happens from now on.
     Watch {
         /// The last event that the watcher has seen; then it gets what comes after that instead of the task.
@@ -225,7 +232,9 @@ impl TaskCommand {
     pub fn refuse(self, error: TaskError) {
         match self {
             Self::Turn(command) => command.answer.refuse(error),
-            Self::Read { reply, .. } | Self::Cancel { reply } => reply.send(Err(error)),
+            Self::Read { reply, .. } | Self::Cancel { reply } | Self::GiveUp { reply, .. } => {
+                reply.send(Err(error));
+            }
             Self::Watch { reply, .. } => reply.send(Err(error)),
         }
     }

@@ -152,12 +152,16 @@ impl Record {
         }
     }
 
-    /// Ends the task by the client's wish.
+    /// Ends the task before it is done, by the client's wish or for a reason that is shown.
     ///
     /// # Errors
     /// When it has ended already.
-    pub fn cancel(&mut self, now_ms: u64) -> Result<LogEvent, AlreadyEnded> {
-        self.end(TaskState::Canceled, None, now_ms)
+    pub fn cancel(
+        &mut self,
+        reason: Option<Message>,
+        now_ms: u64,
+    ) -> Result<LogEvent, AlreadyEnded> {
+        self.end(TaskState::Canceled, reason, now_ms)
     }
 
     /// Ends the task by an error; the reason is shown as the agent's message.

@@ -25,7 +25,7 @@ use crate::metrics::TaskMetrics;
 use crate::store::memory::MemoryStore;
 use crate::store::{
     EventRow, Retention, Snapshot, StoreError, StoredTask, TaskChange, TaskPage, TaskQuery,
-    TaskStore,
+    TaskStore, Unanswered,
 };
 use crate::tasks::actor::{TaskLimits, TaskPorts};
 use crate::tasks::answered;
@@ -42,6 +42,7 @@ use crate::tasks::shard::Shard;
 mod finding;
 mod keeping;
 mod recovering;
+mod retaining;
 mod turns;
 mod watching;
 
@@ -455,6 +456,15 @@ impl TaskStore for ScriptedStore {
         limit: usize,
     ) -> Result<u64, StoreError> {
         self.rows.purge(retention, now_ms, limit).await
+    }
+
+    async fn unanswered(
+        &self,
+        retention: Retention,
+        now_ms: u64,
+        limit: usize,
+    ) -> Result<Vec<Unanswered>, StoreError> {
+        self.rows.unanswered(retention, now_ms, limit).await
     }
 
     async fn count(&self) -> Result<u64, StoreError> {

@@ -13,6 +13,8 @@ contract!(
     tasks_of_one_millisecond_keep_their_order,
     each_condition_narrows_the_list,
     nobody_sees_the_tasks_of_others,
+    a_task_that_opened_its_conversation_is_found_in_it,
+    a_task_that_opened_its_conversation_keeps_its_place,
     pages_follow_one_another,
     pages_are_not_moved_by_what_comes_in_between,
     a_place_that_is_gone_is_still_a_place,
@@ -166,6 +168,68 @@ async fn nobody_sees_the_tasks_of_others(store: &impl Store) {
         ..all()
     };
     check(store, of_nobody, &[]).await;
+}
+
+/// Three tasks of a conversation that the second one opened; what asks for them.
+async fn conversation(store: &impl Store) -> TaskQuery {
+    let context_id: Arc<str> = Uuid::from_u128(7).to_string().into();
+    for (number, state, updated_ms) in [(5, 3, 10), (7, 6, 20), (9, 3, 30)] {
+        let context_id = context_id.clone();
+        let change = named(number, state, updated_ms);
+        let change = TaskChange {
+            context_id,
+            ..change
+        };
+        store.commit(change).await.unwrap();
+    }
+    TaskQuery {
+        context_id: Some(context_id),
+        ..all()
+    }
+}
+
+async fn a_task_that_opened_its_conversation_is_found_in_it(store: &impl Store) {
+    let query = conversation(store).await;
+    let loaded = store.load(Uuid::from_u128(7)).await.unwrap().unwrap();
+    assert_eq!(Some(loaded.context_id), query.context_id);
+    check(store, query.clone(), &["9", "7", "5"]).await;
+    for (state, updated_from_ms, owner, expected) in [
+        (Some(6), None, "alice", &["7"][..]),
+        (Some(3), None, "alice", &["9", "5"]),
+        (None, Some(20), "alice", &["9", "7"]),
+        (None, Some(21), "alice", &["9"]),
+        (None, None, "bob", &[]),
+    ] {
+        let query = TaskQuery {
+            state,
+            updated_from_ms,
+            owner: owner.into(),
+            ..query.clone()
+        };
+        check(store, query, expected).await;
+    }
+}
+
+async fn a_task_that_opened_its_conversation_keeps_its_place(store: &impl Store) {
+    let mut query = TaskQuery {
+        limit: 1,
+        ..conversation(store).await
+    };
+    let mut found = Vec::new();
+    for _ in 0..3 {
+        let page = store.list(query.clone()).await.unwrap();
+        found.extend(names(&page));
+        assert_eq!(page.total, 3);
+        query.after = page.next;
+    }
+    assert_eq!((found, query.after), (strings(&["9", "7", "5"]), None));
+    let context_id = query.context_id.clone().unwrap();
+    let moved = TaskChange {
+        context_id,
+        ..named(7, 3, 40)
+    };
+    store.commit(moved).await.unwrap();
+    assert_eq!(names(&store.list(query).await.unwrap()), ["7"]);
 }
 
 async fn pages_follow_one_another(store: &impl Store) {

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
 use super::rows::{MAX_SEQ, place, rows_limit, signed, unpack, unsigned};
-use crate::store::{AuditRow, EventRow, Snapshot, StoreError, StoredTask};
+use crate::store::{AuditRow, EventRow, Retention, Snapshot, StoreError, StoredTask, Unanswered};
 
 /// How much of a task's snapshot is read.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -36,10 +36,10 @@ pub(super) fn by_number(
     // The rest stands last in the row: where it is not asked for, its pages are not read.
     let sql = match part {
         Part::Head => {
-            "SELECT owner, agent, context_id, state, updated_ms, snapshot_seq, head, x'' FROM task WHERE number = ?1"
+            "SELECT owner, agent, context_id, state, updated_ms, snapshot_seq, head, x'', id FROM task WHERE number = ?1"
         }
         Part::Whole => {
-            "SELECT owner, agent, context_id, state, updated_ms, snapshot_seq, head, rest FROM task WHERE number = ?1"
+            "SELECT owner, agent, context_id, state, updated_ms, snapshot_seq, head, rest, id FROM task WHERE number = ?1"
         }
     };
     let found = connection
@@ -80,6 +80,32 @@ pub(super) fn unfinished(
     Ok(ids
         .map(|id| id.map(Uuid::from_bytes))
         .collect::<rusqlite::Result<_>>()?)
+}
+
+pub(super) fn unanswered(
+    connection: &Connection,
+    retention: Retention,
+    too_many: u64,
+    now_ms: u64,
+    limit: usize,
+) -> Result<Vec<Unanswered>, StoreError> {
+    let sql = "SELECT id, owner, agent, updated_ms FROM task WHERE state IN (6, 8) ORDER BY updated_ms LIMIT ?1";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query([rows_limit(limit)])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let updated_ms = unsigned(row, 3)?;
+        if found.len() as u64 >= too_many && !retention.is_unanswered(updated_ms, now_ms) {
+            break;
+        }
+        found.push(Unanswered {
+            id: Uuid::from_bytes(row.get(0)?),
+            owner: row.get::<_, String>(1)?.into(),
+            agent: row.get::<_, String>(2)?.into(),
+            updated_ms,
+        });
+    }
+    Ok(found)
 }
 
 pub(super) fn last_audit(connection: &Connection) -> Result<Option<AuditRow>, StoreError> {
@@ -135,10 +161,16 @@ fn number_of(connection: &Connection, id: Uuid) -> Result<Option<i64>, StoreErro
 fn stored_task(row: &Row<'_>) -> rusqlite::Result<StoredTask> {
     let text = |column| row.get::<_, String>(column).map(Arc::from);
     let blob = |column| row.get::<_, Vec<u8>>(column).map(Bytes::from);
+    let context_id: Arc<str> = text(2)?;
+    let context_id = if context_id.is_empty() {
+        Uuid::from_bytes(row.get(8)?).to_string().into()
+    } else {
+        context_id
+    };
     Ok(StoredTask {
         owner: text(0)?,
         agent: text(1)?,
-        context_id: text(2)?,
+        context_id,
         state: row.get(3)?,
         updated_ms: unsigned(row, 4)?,
         snapshot: Snapshot {

@@ -2,8 +2,9 @@
 
 use bytes::{Buf, BufMut, Bytes};
 use rusqlite::{ErrorCode, Row};
+use uuid::Uuid;
 
-use crate::store::{EventRow, StoreError};
+use crate::store::{EventRow, StoreError, opened};
 
 /// Bits of an event's place that hold its sequence number; the others hold the task's number.
 pub(super) const SEQ_BITS: u32 = 24;
@@ -54,6 +55,15 @@ pub(super) fn unpack(
         }
     }
     Ok(())
+}
+
+/// What stands in the column of a task's conversation.
+pub(super) fn context(id: Uuid, context_id: &str) -> &str {
+    if opened(id, context_id) {
+        ""
+    } else {
+        context_id
+    }
 }
 
 /// SQLite's integers are signed; no time or sequence number of ours comes near the difference.

@@ -62,13 +62,14 @@ pub(super) const TABLES: &str = "
 
 /// A snapshot is kept in two columns, so that a list does not read the large one, which stands last in its row. One index
 /// serves the lists of a caller in all states and in one, the other one those of a conversation; both end with the row's
-/// number, which tells tasks of one millisecond apart. New conversations of ours have ascending ids, so these grow at
-/// their right edges, too.
+/// number, which tells tasks of one millisecond apart. The task that opened a conversation, which is called like it then,
+/// has '' for its context and needs no entry among contexts: most have no other.
 const LISTS_AND_WEBHOOKS: &str = "
     ALTER TABLE task RENAME COLUMN snapshot TO head;
     ALTER TABLE task ADD COLUMN rest BLOB NOT NULL DEFAULT x'';
     CREATE INDEX task_of_caller ON task (owner, agent, state, updated_ms);
-    CREATE INDEX task_of_context ON task (context_id, owner, agent, state, updated_ms);
+    CREATE INDEX task_of_context ON task (context_id, owner, agent, state, updated_ms) WHERE context_id <> '';
+    CREATE INDEX task_waiting ON task (updated_ms) WHERE state IN (6, 8);
     CREATE TABLE webhook (
         made      INTEGER PRIMARY KEY,
         task      BLOB    NOT NULL,

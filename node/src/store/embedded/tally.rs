@@ -6,6 +6,8 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use rusqlite::Connection;
 
+use crate::store::WAITING;
+
 /// What the writer needs to know. A transaction works on a copy, which counts once it is committed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Tally {
@@ -26,26 +28,35 @@ pub(super) struct Move {
 
 /// How many tasks each caller has in each state: owner, agent, state. Bounded by the number of tasks; no entry is zero.
 #[derive(Debug, Default)]
-pub(super) struct Standing(RwLock<HashMap<Arc<str>, Agents>>);
+pub(super) struct Standing(RwLock<Callers>);
+
+#[derive(Debug, Default)]
+struct Callers {
+    owners: HashMap<Arc<str>, Agents>,
+    /// Of all callers.
+    waiting: u64,
+}
 
 type Agents = HashMap<Arc<str>, BTreeMap<u8, u64>>;
 
 /// Counts once, when the file is opened, by an index.
 pub(super) fn count(connection: &Connection) -> rusqlite::Result<(Tally, Standing)> {
     let mut tally = Tally::default();
-    let mut standing = HashMap::<Arc<str>, Agents>::new();
+    let mut callers = Callers::default();
     let sql = "SELECT owner, agent, state, count(*) FROM task GROUP BY owner, agent, state";
     let mut statement = connection.prepare(sql)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let text = |column| row.get::<_, String>(column).map(Arc::<str>::from);
         let tasks = row.get::<_, i64>(3)?.unsigned_abs();
-        let agents = standing.entry(text(0)?).or_default();
-        agents
-            .entry(text(1)?)
-            .or_default()
-            .insert(row.get(2)?, tasks);
+        let state = row.get(2)?;
+        let agents = callers.owners.entry(text(0)?).or_default();
+        let states = agents.entry(text(1)?).or_default();
+        states.insert(state, tasks);
         tally.tasks += tasks;
+        if WAITING.contains(&state) {
+            callers.waiting += tasks;
+        }
     }
     let number = |sql: &str| {
         let number = connection.query_row(sql, [], |row| row.get::<_, i64>(0));
@@ -53,51 +64,65 @@ pub(super) fn count(connection: &Connection) -> rusqlite::Result<(Tally, Standin
     };
     tally.finished = number("SELECT count(*) FROM task WHERE terminal = 1")?;
     tally.webhooks = number("SELECT count(*) FROM webhook")?;
-    Ok((tally, Standing(RwLock::new(standing))))
+    Ok((tally, Standing(RwLock::new(callers))))
 }
 
 impl Standing {
     /// Of one caller: its states, and how many tasks are in each.
     pub(super) fn of(&self, owner: &str, agent: &str) -> BTreeMap<u8, u64> {
         let callers = self.0.read();
-        let states = callers.get(owner).and_then(|agents| agents.get(agent));
+        let agents = callers.owners.get(owner);
+        let states = agents.and_then(|agents| agents.get(agent));
         states.cloned().unwrap_or_default()
+    }
+
+    /// How many tasks wait for their client.
+    pub(super) fn waiting(&self) -> u64 {
+        self.0.read().waiting
     }
 
     pub(super) fn apply(&self, moves: impl Iterator<Item = Move>) {
         let mut callers = self.0.write();
         for moved in moves {
             if moved.came {
-                let agents = callers.entry(moved.owner).or_default();
-                *agents
-                    .entry(moved.agent)
-                    .or_default()
-                    .entry(moved.state)
-                    .or_default() += 1;
+                callers.enter(moved);
             } else {
-                forget(&mut callers, &moved);
+                callers.leave(&moved);
             }
         }
     }
 }
 
-fn forget(callers: &mut HashMap<Arc<str>, Agents>, moved: &Move) {
-    let Some(agents) = callers.get_mut(&moved.owner) else {
-        return;
-    };
-    let Some(states) = agents.get_mut(&moved.agent) else {
-        return;
-    };
-    if let Some(tasks) = states.get_mut(&moved.state) {
-        *tasks = tasks.saturating_sub(1);
-        if *tasks == 0 {
-            states.remove(&moved.state);
+impl Callers {
+    fn enter(&mut self, moved: Move) {
+        if WAITING.contains(&moved.state) {
+            self.waiting += 1;
         }
+        let agents = self.owners.entry(moved.owner).or_default();
+        let states = agents.entry(moved.agent).or_default();
+        *states.entry(moved.state).or_default() += 1;
     }
-    if states.is_empty() {
-        agents.remove(&moved.agent);
-    }
-    if agents.is_empty() {
-        callers.remove(&moved.owner);
+
+    fn leave(&mut self, moved: &Move) {
+        if WAITING.contains(&moved.state) {
+            self.waiting = self.waiting.saturating_sub(1);
+        }
+        let Some(agents) = self.owners.get_mut(&moved.owner) else {
+            return;
+        };
+        if let Some(states) = agents.get_mut(&moved.agent) {
+            if let Some(tasks) = states.get_mut(&moved.state) {
+                *tasks = tasks.saturating_sub(1);
+                if *tasks == 0 {
+                    states.remove(&moved.state);
+                }
+            }
+            if states.is_empty() {
+                agents.remove(&moved.agent);
+            }
+        }
+        if agents.is_empty() {
+            self.owners.remove(&moved.owner);
+        }
     }
 }

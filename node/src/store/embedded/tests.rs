@@ -64,6 +64,7 @@ async fn everything_is_there_after_reopening() {
     assert_eq!(store.count().await.unwrap(), 2);
     let retention = Retention {
         keep_for_ms: u64::MAX,
+        keep_waiting_for_ms: u64::MAX,
         keep_count: 0,
     };
     assert_eq!(store.purge(retention, 1, 10).await.unwrap(), 1);
@@ -244,6 +245,7 @@ async fn a_full_store_recovers_when_there_is_room() {
 
     let retention = Retention {
         keep_for_ms: u64::MAX,
+        keep_waiting_for_ms: u64::MAX,
         keep_count: 1,
     };
     assert_eq!(store.purge(retention, 1, 100).await.unwrap(), kept - 1);

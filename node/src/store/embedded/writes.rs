@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
-use super::rows::{MAX_SEQ, pack, place, rows_limit, signed, unsigned};
+use super::rows::{MAX_SEQ, context, pack, place, rows_limit, signed, unsigned};
 use super::tally::{Move, Tally};
 use super::webhooks::{self, WebhookWrite};
 use crate::store::memory::without_snapshot;
@@ -110,7 +110,7 @@ fn insert_task(
         change.id.as_bytes(),
         &*change.owner,
         &*change.agent,
-        &*change.context_id,
+        context(change.id, &change.context_id),
         change.state,
         change.terminal,
         signed(change.updated_ms),
@@ -151,7 +151,7 @@ fn update_task(
             number,
             &*change.owner,
             &*change.agent,
-            &*change.context_id,
+            context(change.id, &change.context_id),
             change.state,
             change.terminal,
             signed(change.updated_ms),

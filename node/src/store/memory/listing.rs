@@ -6,9 +6,9 @@ use std::hash::BuildHasher;
 
 use uuid::Uuid;
 
-use crate::store::{StoredTask, TaskPlace, TaskQuery};
+use crate::store::{StoredTask, TaskPlace, TaskQuery, opened};
 
-/// Each task stands in it twice: in the group of its caller and in that of its conversation.
+/// Each task stands in the group of its caller, and in that of its conversation unless it opened that.
 #[derive(Debug, Default)]
 pub(super) struct Listing {
     /// A group is the hash of its name, so that an entry is small. It is keyed: nobody can make two groups meet.
@@ -46,8 +46,13 @@ impl Listing {
         }
     }
 
-    /// Where the tasks of a page and the one behind them stand, and how many meet the query.
-    pub(super) fn page(&self, query: &TaskQuery) -> (Vec<TaskPlace>, u64) {
+    /// Where the tasks of a page and the one behind them stand, and how many meet the query. `first_task` is the one that
+    /// opened the conversation that is asked for.
+    pub(super) fn page(
+        &self,
+        query: &TaskQuery,
+        first_task: Option<(Uuid, &StoredTask)>,
+    ) -> (Vec<TaskPlace>, u64) {
         let group = self.group(&query.owner, &query.agent, query.context_id.as_deref());
         let first = TaskPlace {
             updated_ms: query.updated_from_ms.unwrap_or(0),
@@ -56,6 +61,12 @@ impl Listing {
         let end = query.after.unwrap_or(TaskPlace::LAST);
         let mut places = Vec::new();
         let mut total = 0;
+        if let Some((id, task)) = first_task
+            && meets(task, query)
+        {
+            total += 1;
+            places.extend(Some(place(id, task)).filter(|place| *place < end));
+        }
         let states = match query.state {
             None => (group, 0)..=(group, u8::MAX),
             Some(state) => (group, state)..=(group, state),
@@ -81,19 +92,33 @@ impl Listing {
         (places, total)
     }
 
-    fn entries_of(&self, id: Uuid, task: &StoredTask) -> [Entry; 2] {
-        let place = TaskPlace {
-            updated_ms: task.updated_ms,
-            tie: id.as_u128(),
-        };
-        [None, Some(&*task.context_id)].map(|context_id| Entry {
+    fn entries_of(&self, id: Uuid, task: &StoredTask) -> impl Iterator<Item = Entry> + use<> {
+        let entry = |context_id| Entry {
             group: self.group(&task.owner, &task.agent, context_id),
             state: task.state,
-            place,
-        })
+            place: place(id, task),
+        };
+        let of_context = (!opened(id, &task.context_id)).then(|| entry(Some(&task.context_id)));
+        of_context.into_iter().chain([entry(None)])
     }
 
     fn group(&self, owner: &str, agent: &str, context_id: Option<&str>) -> u64 {
         self.hasher.hash_one((owner, agent, context_id))
     }
+}
+
+fn place(id: Uuid, task: &StoredTask) -> TaskPlace {
+    TaskPlace {
+        updated_ms: task.updated_ms,
+        tie: id.as_u128(),
+    }
+}
+
+fn meets(task: &StoredTask, query: &TaskQuery) -> bool {
+    (&task.owner, &task.agent) == (&query.owner, &query.agent)
+        && Some(&task.context_id) == query.context_id.as_ref()
+        && query.state.is_none_or(|state| state == task.state)
+        && query
+            .updated_from_ms
+            .is_none_or(|since| since <= task.updated_ms)
 }

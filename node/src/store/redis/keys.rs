@@ -89,6 +89,11 @@ impl Keys {
         self.of_partition(partition, "finished")
     }
 
+    /// Ids of the tasks that wait for their clients, by the time of their last change.
+    pub(super) fn waiting(&self, partition: u8) -> String {
+        self.of_partition(partition, "waiting")
+    }
+
     /// Ids of the tasks that a replica holds.
     pub(super) fn held(&self, partition: u8, replica: impl Display) -> String {
         self.of_partition(partition, &format!("held:{replica}"))
@@ -217,6 +222,7 @@ mod tests {
             keys.webhooks(id),
             keys.unfinished(partition),
             keys.finished(partition),
+            keys.waiting(partition),
             keys.held(partition, "replica"),
             keys.list(partition, "alice", "echo"),
         ];

@@ -14,7 +14,7 @@ use super::lists;
 use crate::store::memory::without_snapshot;
 use crate::store::{
     EventRow, MAX_WEBHOOKS, Retention, Snapshot, StoreError, StoredTask, TaskChange, TaskPage,
-    TaskQuery, TaskStore,
+    TaskQuery, TaskStore, Unanswered,
 };
 
 /// An entry of a stream: its id, and its fields.
@@ -35,8 +35,8 @@ pub(super) type TaskFields = (
     Option<String>,
 );
 
-/// A finished task: when it was last changed, and which it is.
-type Finished = (u64, Uuid);
+/// When a task was last changed, and which it is.
+type Aged = (u64, Uuid);
 
 #[async_trait]
 impl TaskStore for RedisStore {
@@ -117,29 +117,9 @@ impl TaskStore for RedisStore {
         now_ms: u64,
         limit: usize,
     ) -> Result<u64, StoreError> {
-        let counts: Vec<u64> = self
-            .everywhere(|partition| card(self.keys.finished(partition)))
-            .await?;
-        let too_many = counts
-            .iter()
-            .sum::<u64>()
-            .saturating_sub(retention.keep_count);
-        // By age alone, only what is over is asked for, and mostly that is nothing.
-        let last_ms = match (too_many, now_ms.checked_sub(retention.keep_for_ms)) {
-            (0, None) => return Ok(0),
-            (0, Some(last_ms)) => Some(last_ms),
-            _ => None,
-        };
-        let over: Vec<Finished> = self
-            .oldest_finished(last_ms, limit)
-            .await?
-            .into_iter()
-            .enumerate()
-            .take_while(|(number, (updated_ms, _))| {
-                (*number as u64) < too_many || retention.is_over(*updated_ms, now_ms)
-            })
-            .map(|(_, task)| task)
-            .collect();
+        let set = |partition| self.keys.finished(partition);
+        let (count, for_ms) = (retention.keep_count, retention.keep_for_ms);
+        let over = self.beyond(set, count, for_ms, now_ms, limit).await?;
         let bites = (0..PARTITIONS).filter_map(|number| {
             let here = over.iter().filter(|(_, id)| partition(*id) == number);
             self.purge_of(number, here)
@@ -147,6 +127,27 @@ impl TaskStore for RedisStore {
         let forgotten: Vec<u64> =
             try_join_all(bites.map(async |bite| self.link.invoke(&bite).await)).await?;
         Ok(forgotten.iter().sum())
+    }
+
+    async fn unanswered(
+        &self,
+        retention: Retention,
+        now_ms: u64,
+        limit: usize,
+    ) -> Result<Vec<Unanswered>, StoreError> {
+        let set = |partition| self.keys.waiting(partition);
+        let (count, for_ms) = (retention.keep_count, retention.keep_waiting_for_ms);
+        let over = self.beyond(set, count, for_ms, now_ms, limit).await?;
+        let found = over.into_iter().map(async |(updated_ms, id)| {
+            let loaded = self.load_part(id, false).await?;
+            Ok::<_, StoreError>(loaded.map(|task| Unanswered {
+                id,
+                owner: task.owner,
+                agent: task.agent,
+                updated_ms,
+            }))
+        });
+        Ok(try_join_all(found).await?.into_iter().flatten().collect())
     }
 
     async fn count(&self) -> Result<u64, StoreError> {
@@ -200,6 +201,7 @@ impl RedisStore {
             .key(self.keys.list(at, &change.owner, &change.agent))
             .key(self.keys.webhooks(id))
             .key(self.keys.due(at))
+            .key(self.keys.waiting(at))
             .arg(id.as_bytes().as_slice())
             .arg(before)
             .arg(fence)
@@ -240,18 +242,44 @@ impl RedisStore {
         script
     }
 
-    /// Of the tasks that ended at `last_ms` or before.
-    async fn oldest_finished(
+    /// The oldest tasks of sets that are ordered by their last change, as far as they are beyond a number or an age.
+    async fn beyond(
         &self,
+        set: impl Fn(u8) -> String + Copy,
+        keep_count: u64,
+        keep_for_ms: u64,
+        now_ms: u64,
+        limit: usize,
+    ) -> Result<Vec<Aged>, StoreError> {
+        let counts: Vec<u64> = self.everywhere(|partition| card(set(partition))).await?;
+        let too_many = counts.iter().sum::<u64>().saturating_sub(keep_count);
+        let over_ms = now_ms.checked_sub(keep_for_ms);
+        // By age alone, only what is over is asked for, and mostly that is nothing.
+        let last_ms = match (too_many, over_ms) {
+            (0, None) => return Ok(Vec::new()),
+            (0, over_ms) => over_ms,
+            _ => None,
+        };
+        let oldest = self.oldest(set, last_ms, limit).await?.into_iter();
+        let over = (0..).zip(oldest).take_while(|(number, (updated_ms, _))| {
+            *number < too_many || over_ms.is_some_and(|over_ms| *updated_ms <= over_ms)
+        });
+        Ok(over.map(|(_, task)| task).collect())
+    }
+
+    /// Of the tasks that were last changed at `last_ms` or before.
+    async fn oldest(
+        &self,
+        set: impl Fn(u8) -> String,
         last_ms: Option<u64>,
         limit: usize,
-    ) -> Result<Vec<Finished>, StoreError> {
+    ) -> Result<Vec<Aged>, StoreError> {
         let last = last_ms.map_or("+inf".to_owned(), |last_ms| last_ms.to_string());
         let pages: Vec<Vec<(Bytes, f64)>> = self
             .everywhere(|partition| {
                 let mut range = cmd("ZRANGE");
                 range
-                    .arg(self.keys.finished(partition))
+                    .arg(set(partition))
                     .arg("-inf")
                     .arg(&last)
                     .arg("BYSCORE")
@@ -262,7 +290,7 @@ impl RedisStore {
                 range
             })
             .await?;
-        let tasks: Result<Vec<Finished>, StoreError> = pages
+        let tasks: Result<Vec<Aged>, StoreError> = pages
             .iter()
             .flatten()
             .map(|(id, updated_ms)| Ok((milliseconds(*updated_ms), uuid(id)?)))
@@ -277,7 +305,7 @@ impl RedisStore {
     fn purge_of<'a>(
         &self,
         partition: u8,
-        tasks: impl Iterator<Item = &'a Finished>,
+        tasks: impl Iterator<Item = &'a Aged>,
     ) -> Option<ScriptInvocation<'_>> {
         let mut tasks = tasks.peekable();
         tasks.peek()?;

@@ -374,6 +374,7 @@ async fn serves(first: &RedisStore, second: &RedisStore) {
     assert_eq!((page.tasks.len(), page.total), (40, 40));
     let retention = Retention {
         keep_for_ms: u64::MAX,
+        keep_waiting_for_ms: u64::MAX,
         keep_count: 5,
     };
     assert_eq!(second.purge(retention, 10, 100).await, Ok(15));

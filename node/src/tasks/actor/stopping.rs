@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use actix::prelude::*;
-use archipel_protocol::a2a::TaskState;
+use archipel_protocol::a2a::{Message, TaskState};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use tokio::time::timeout;
@@ -14,6 +14,8 @@ use super::{ASK_TO_STOP, Answer, STOP_GRACE, TaskActor};
 use crate::tasks::command::Reply;
 use crate::tasks::executor::CancelAnswer;
 use crate::tasks::feed::Settled;
+
+const UNANSWERED: &str = "nobody answered for as long as a task may wait";
 
 impl TaskActor {
     /// The turn's clock starts when its first step has not ended it, so that quick agents cost no timer.
@@ -118,27 +120,46 @@ impl TaskActor {
         }));
     }
 
+    /// Cancels a task whose client has not answered since then. Nothing has failed, so it does not fail: it is canceled
+    /// before completion, by us, and says why. Its agent is asked to stop, and if it does not want to, the task ends all
+    /// the same.
+    pub(super) fn give_up(&mut self, since_ms: u64, reply: Reply<Bytes>, ctx: &mut Context<Self>) {
+        let status = &self.record.task.status;
+        let since = status.timestamp.map(|at| at.unix_ms());
+        let waits = status.state.is_interrupted() && since == Some(since_ms);
+        if !waits || self.turn.is_some() || !self.canceling.is_empty() {
+            return self.defer(Answer::NotCancelable(reply));
+        }
+        self.given_up = true;
+        self.cancel(reply, ctx);
+    }
+
     fn agent_answered(&mut self, answer: CancelAnswer, ctx: &mut Context<Self>) {
         if self.commits.lost {
             return self.rest(ctx);
         }
         let has_ended = self.record.settled() == Settled::Ended;
-        if answer == CancelAnswer::Stops && !has_ended {
+        let ends = answer == CancelAnswer::Stops || self.given_up;
+        if ends && !has_ended {
             self.end_turn(ctx);
-            self.end_by_client();
+            self.end_canceled();
         }
         self.answer_cancelers();
         self.commit(ctx);
     }
 
     fn stop_turn_of_canceled(&mut self, ctx: &mut Context<Self>) {
-        self.end_by_client();
+        self.end_canceled();
         self.stop_turn(ctx);
         self.answer_cancelers();
     }
 
-    fn end_by_client(&mut self) {
-        if let Ok(event) = self.record.cancel(self.ports.clock.now_ms()) {
+    fn end_canceled(&mut self) {
+        let reason = self.given_up.then(|| {
+            let message_id = Uuid::new_v4().to_string();
+            Message::from_agent(message_id, UNANSWERED)
+        });
+        if let Ok(event) = self.record.cancel(reason, self.ports.clock.now_ms()) {
             self.gather(event);
         }
     }

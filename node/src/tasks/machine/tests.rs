@@ -100,7 +100,7 @@ fn nothing_changes_after_the_end() {
         );
         assert!(record.apply(piece("late", "x", false), NOW).is_none());
         assert!(record.finish(NOW).is_none());
-        assert!(record.cancel(NOW).is_err());
+        assert!(record.cancel(None, NOW).is_err());
         assert!(record.fail("late", "m".into(), NOW).is_err());
         assert_eq!(record.hear(said("more"), SIZE), Err(TurnRefusal::Ended));
         assert_eq!(record.view(None), before);

@@ -1,11 +1,12 @@
 -- One change of one task, whole or not at all: everything that can be refused is refused before the first write.
--- KEYS: task, events, unfinished, finished, held by this replica, list of the task's owner and agent, webhooks, due
+-- KEYS: task, events, unfinished, finished, held by this replica, list of the task's owner and agent, webhooks, due,
+-- waiting
 -- ARGV: id, fence expected, fence of the hold (empty: no hold), replica, whether the hold goes on,
 --       owner, agent, context, state, terminal, updated, places in lists, channel,
 --       number of events, number of webhooks, most webhooks,
 --       (seq, body) for each event, (id, delivered, done, config) for a webhook, [snapshot's seq, head, rest]
 -- Gives 0: kept, 1: a first change without a snapshot, 2: somebody else holds the task, 3: an event is there already
-local known = redis.call('HMGET', KEYS[1], 'fence', 'holder', 'last', 'terminal', 'places', 'list')
+local known = redis.call('HMGET', KEYS[1], 'fence', 'holder', 'last', 'terminal', 'places', 'list', 'state')
 local fence, holder, last = known[1] or '', known[2], tonumber(known[3])
 local hold = ARGV[3]
 local events = tonumber(ARGV[14])
@@ -62,6 +63,12 @@ if ARGV[10] == '1' then
 elseif known[4] ~= '0' then
   redis.call('ZADD', KEYS[3], 0, ARGV[1])
   if known[4] then redis.call('ZREM', KEYS[4], ARGV[1]) end
+end
+
+if ARGV[9] == '6' or ARGV[9] == '8' then
+  redis.call('ZADD', KEYS[9], ARGV[11], ARGV[1])
+elseif known[7] == '6' or known[7] == '8' then
+  redis.call('ZREM', KEYS[9], ARGV[1])
 end
 
 -- A task stands at four places in the list of its owner and agent; see `places` in keys.rs for their lengths.
