@@ -94,10 +94,7 @@ async fn answer(mut request: Request, worker: &Worker, stop: &StopHandle) -> Res
             actix_rt::spawn(async move { stop.stop().await });
             say(StatusCode::ACCEPTED, &json!({ "draining": true }))
         }
-        (Method::GET, path) => match path.strip_prefix("/limits/") {
-            Some(key) => limit(key, worker).await,
-            None => say(StatusCode::NOT_FOUND, &json!({ "error": "not_found" })),
-        },
+        (Method::GET, "/limits") => limit(request.uri().query(), worker).await,
         _ => say(StatusCode::NOT_FOUND, &json!({ "error": "not_found" })),
     }
 }
@@ -105,7 +102,7 @@ async fn answer(mut request: Request, worker: &Worker, stop: &StopHandle) -> Res
 const PLACES: [&str; 9] = [
     "GET /config",
     "GET /upstreams",
-    "GET /limits/{address or key}",
+    "GET /limits?key={address or key}",
     "GET /log-level",
     "PUT /log-level",
     "POST /reload",
@@ -191,7 +188,11 @@ async fn set_log_level(request: &mut Request, shared: &Shared) -> Response<Outgo
 }
 
 /// Where an address or a client's key stands, here and in Redis.
-async fn limit(text: &str, worker: &Worker) -> Response<Outgoing> {
+async fn limit(query: Option<&str>, worker: &Worker) -> Response<Outgoing> {
+    let mut pairs = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+    let Some((_, text)) = pairs.find(|(name, _)| name == "key") else {
+        return say(StatusCode::BAD_REQUEST, &json!({ "error": "no key" }));
+    };
     let setup = worker.setup();
     let Some(limiter) = &setup.current.limiter else {
         return say(
@@ -199,21 +200,20 @@ async fn limit(text: &str, worker: &Worker) -> Response<Outgoing> {
             &json!({ "error": "nothing is limited" }),
         );
     };
-    let key = Key::of_text(text);
-    let seconds = |microseconds: Option<u64>| microseconds.map(|us| us as f64 / 1e6);
+    let key = Key::of_text(&text);
     let (local, denied) = limiter.standing(&key);
-    let mut answer = json!({
-        "key": key.to_string(),
-        "local": { "fullInSeconds": seconds(local), "deniedForSeconds": seconds(denied) },
-    });
-    if let Some(shared) = &setup.limit {
-        let redis = match shared.standing(&key).await {
+    let local = json!({ "fullInSeconds": seconds(local), "deniedForSeconds": seconds(denied) });
+    let redis = match &setup.limit {
+        None => Value::Null,
+        Some(shared) => match shared.standing(&key).await {
             Ok(ahead) => json!({ "fullInSeconds": seconds(ahead) }),
             Err(error) => json!({ "error": format!("{:?}", error.kind()) }),
-        };
-        if let Some(members) = answer.as_object_mut() {
-            members.insert("redis".to_owned(), redis);
-        }
-    }
+        },
+    };
+    let answer = json!({ "key": key.to_string(), "local": local, "redis": redis });
     say(StatusCode::OK, &answer)
+}
+
+fn seconds(microseconds: Option<u64>) -> Option<f64> {
+    microseconds.map(|microseconds| microseconds as f64 / 1e6)
 }

@@ -16,7 +16,7 @@ use archipel_kit::{
 };
 use clap::{Parser, Subcommand};
 
-use crate::{ConfigSource, Gateway, GatewaySettings};
+use crate::{ConfigSource, Gateway, GatewaySettings, limiter};
 
 /// Wrong usage (as clap has it) or configuration.
 const EXIT_CONFIG: u8 = 2;
@@ -38,8 +38,22 @@ enum Action {
     Serve,
     /// Report every problem of the configuration, and nothing else.
     CheckConfig,
+    /// Show which paths are served, and what holds there.
+    Routes,
+    /// Ask about limits.
+    #[command(subcommand)]
+    Limits(Limits),
     /// Print the configuration with all its keys, their meaning and their defaults.
     ExampleConfig,
+}
+
+#[derive(Subcommand)]
+enum Limits {
+    /// Show where a client stands: from the Redis that gateways share, else from the gateway that runs here.
+    Show {
+        /// An address, or the key that a client sends.
+        key: String,
+    },
 }
 
 /// Runs the command of this process: exit code 0 done, 1 not done, 2 wrong usage or configuration.
@@ -49,6 +63,10 @@ pub fn run() -> ExitCode {
     let outcome = match command.action {
         None | Some(Action::Serve) => with_settings(file, |settings| serve(settings, file)),
         Some(Action::CheckConfig) => with_settings(file, |_| say("configuration is good\n")),
+        Some(Action::Routes) => with_settings(file, |settings| say(&routes(&settings))),
+        Some(Action::Limits(Limits::Show { key })) => {
+            with_settings(file, |settings| show_limit(&settings, &key))
+        }
         Some(Action::ExampleConfig) => {
             say(&settings::example::<GatewaySettings>()).map(|()| ExitCode::SUCCESS)
         }
@@ -110,6 +128,60 @@ async fn serve_until_signal(
     gateway.run().await.context("the server broke")?;
     tracing::info!("gateway ended");
     Ok(())
+}
+
+/// One line for each path, the narrowest last.
+fn routes(settings: &GatewaySettings) -> String {
+    let own = "the gateway";
+    let node = "the node";
+    let everywhere = [
+        ("/v1/a2a/jsonrpc", "POST", node),
+        ("/agents/..", "GET HEAD POST DELETE", node),
+        ("/peers/..", "GET HEAD POST DELETE", node),
+        ("/.well-known/..", "GET HEAD", node),
+        ("/v1/health", "GET HEAD", own),
+        ("/v1/metrics", "GET HEAD", own),
+        ("/livez", "GET HEAD", own),
+        ("/readyz", "GET HEAD", own),
+    ];
+    let mut text = String::new();
+    if settings.closed {
+        text.push_str("closed: only the gateway's own paths are served\n");
+    }
+    for (path, methods, by) in everywhere {
+        text.push_str(&format!("{path:<24} {methods:<22} {by}\n"));
+    }
+    for route in &settings.routes {
+        let mut notes = Vec::new();
+        if route.closed {
+            notes.push("closed".to_owned());
+        }
+        if !route.rpc_methods.is_empty() {
+            notes.push(format!("JSON-RPC {}", route.rpc_methods.join(" ")));
+        }
+        if route.per_minute > 0 {
+            notes.push(format!("{}/min each", route.per_minute));
+        }
+        if route.total_per_minute > 0 {
+            notes.push(format!("{}/min together", route.total_per_minute));
+        }
+        let path = format!("{}/..", route.path.trim_end_matches('/'));
+        let methods = route.methods.join(" ");
+        let methods = if methods.is_empty() {
+            "as above"
+        } else {
+            &methods
+        };
+        text.push_str(&format!("{path:<24} {methods:<22} {}\n", notes.join(", ")));
+    }
+    text
+}
+
+fn show_limit(settings: &GatewaySettings, key: &str) -> anyhow::Result<()> {
+    let asked = actix_web::rt::System::new().block_on(limiter::show(settings, key));
+    let mut text = asked?;
+    text.push('\n');
+    say(&text)
 }
 
 fn say(text: &str) -> anyhow::Result<()> {

@@ -17,7 +17,7 @@ use std::{
 };
 
 use archipel_kit::{
-    admission::{ClientHeader, ClientRules, Trust},
+    admission::{ClientHeader, ClientRules},
     settings,
     settings::{ByteSize, Environment, Problems, Secret},
     telemetry::TelemetrySettings,
@@ -82,7 +82,7 @@ settings! {
         /// nobody can go around them. 0: `trusted_proxies` count.
         pub trusted_hops: usize = 0, in 0..=16, env ["GATEWAY_TRUSTED_HOPS"];
         /// Where they tell the client's address.
-        pub client_header: ClientHeaderName = "x-forwarded-for", env ["GATEWAY_CLIENT_HEADER"];
+        pub client_header: ClientHeader = "x-forwarded-for", env ["GATEWAY_CLIENT_HEADER"];
         /// Whether connections begin with a PROXY header (versions 1 and 2). Those of others than `trusted_proxies` are
         /// closed then.
         pub proxy_header: ProxyHeader = "off", env ["GATEWAY_PROXY_HEADER"];
@@ -197,18 +197,6 @@ settings! {
     }
 }
 
-settings! {
-    /// Where proxies tell the client's address.
-    pub enum ClientHeaderName {
-        /// A list of hops.
-        XForwardedFor = "x-forwarded-for",
-        /// RFC 7239.
-        Forwarded = "forwarded",
-        /// One address.
-        XRealIp = "x-real-ip",
-    }
-}
-
 impl GatewaySettings {
     /// Reads the file, if one is given, and the environment.
     ///
@@ -248,18 +236,7 @@ impl GatewaySettings {
 
     /// Whom to believe about clients.
     pub fn client_rules(&self) -> ClientRules {
-        ClientRules {
-            trust: if self.trusted_hops > 0 {
-                Trust::Hops(self.trusted_hops)
-            } else {
-                Trust::Networks(self.trusted_proxies.clone())
-            },
-            header: match self.client_header {
-                ClientHeaderName::XForwardedFor => ClientHeader::XForwardedFor,
-                ClientHeaderName::Forwarded => ClientHeader::Forwarded,
-                ClientHeaderName::XRealIp => ClientHeader::XRealIp,
-            },
-        }
+        ClientRules::new(self.trusted_hops, &self.trusted_proxies, self.client_header)
     }
 
     /// Whether an address is that of a proxy which may stand for many clients.

@@ -1,11 +1,12 @@
 //! How often a client may call: limits for all gateways that share a Redis, else for one gateway.
 //!
 //! Read `caller` (which limits a request counts against), then `redis` for the shared ones; the arithmetic of both is
-//! `archipel_kit::admission`. A request passes when every limit lets it, and a denied one is counted nowhere. A key that
+//! `archipel_kit::admission`, and `show` tells an operator where somebody stands. A request passes when every limit lets it, and a denied one is counted nowhere. A key that
 //! was denied is denied here until its time has come, without asking Redis again: an attacker costs a hash lookup.
 
 mod caller;
 mod redis;
+mod show;
 
 use std::{
     sync::{
@@ -28,6 +29,7 @@ use crate::{
 
 pub(crate) use caller::{Asking, Key, Limits};
 pub(crate) use redis::SharedLimit;
+pub(crate) use show::show;
 
 /// While Redis is away it is tried this often, by one request, so that the others do not wait for its time limit.
 const TRY_AGAIN: Duration = Duration::from_millis(500);

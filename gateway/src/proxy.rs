@@ -258,7 +258,7 @@ impl Visit {
         if rules.reads_header() {
             let lines: Vec<&str> = request
                 .headers()
-                .get_all(rules.header.name())
+                .get_all(rules.header.word())
                 .filter_map(|value| value.to_str().ok())
                 .collect();
             self.client = rules.client(self.socket, lines.into_iter());

@@ -5,6 +5,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
+    os::unix::fs::PermissionsExt as _,
     process::{Child, Command, Output, Stdio},
 };
 
@@ -100,6 +101,68 @@ fn check_config_reports_every_problem() {
     let good = (Some(0), "configuration is good\n".to_owned(), String::new());
     assert_eq!(run(&["check-config", "--config", path]), good);
     assert_eq!(run(&["--config", path, "check-config"]), good);
+}
+
+#[test]
+fn the_examples_are_good_configurations() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().to_str().unwrap();
+    // What the examples name: one certificate serves for all of them.
+    let signed = rcgen::generate_simple_self_signed(vec!["mesh.example.org".to_owned()]).unwrap();
+    for name in ["gateway", "gateway-client", "clients-ca", "nodes-ca"] {
+        fs::write(format!("{place}/{name}.pem"), signed.cert.pem()).unwrap();
+        let key = format!("{place}/{name}.key");
+        fs::write(&key, signed.signing_key.serialize_pem()).unwrap();
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    fs::write(
+        format!("{place}/gateway-secret"),
+        "0123456789abcdef".repeat(2),
+    )
+    .unwrap();
+    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
+    let mut checked = 0;
+    for entry in fs::read_dir(examples).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|end| end != "toml") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        let copy = format!("{place}/gateway.toml");
+        fs::write(&copy, text.replace("/etc/archipel", place)).unwrap();
+        let (code, said, problems) = run(&["check-config", "--config", &copy]);
+        assert_eq!((code, problems.as_str()), (Some(0), ""), "{path:?}: {said}");
+        checked += 1;
+    }
+    assert!(checked >= 4);
+}
+
+#[test]
+fn routes_tell_what_is_served() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("gateway.toml");
+    let path = path.to_str().unwrap();
+    let text = "[[routes]]\npath = \"/agents/old\"\nclosed = true\nrpc_methods = [\"GetTask\"]\nper_minute = 5";
+    fs::write(path, text).unwrap();
+    let (code, told, _) = run(&["routes", "--config", path]);
+    assert_eq!(code, Some(0));
+    let last = told.lines().last().unwrap();
+    let words: Vec<&str> = last.split_whitespace().collect();
+    assert_eq!(
+        words.join(" "),
+        "/agents/old/.. as above closed, JSON-RPC GetTask, 5/min each"
+    );
+    assert!(told.contains("/v1/a2a/jsonrpc"), "{told}");
+}
+
+#[test]
+fn limits_are_asked_for_where_they_are() {
+    let (code, _, problem) = run(&["limits", "show", "192.0.2.1"]);
+    assert_eq!(code, Some(1));
+    assert!(
+        problem.contains("set `rate_limit_redis_url`, or `admin_listen`"),
+        "{problem}"
+    );
 }
 
 #[test]

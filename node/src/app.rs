@@ -277,7 +277,7 @@ impl Parts {
                 gateway_secret: settings.gateway_secret.clone(),
                 gateway_enforced: settings.gateway_enforced,
                 federation: settings.federation.enabled,
-                trusted_proxies: settings.trusted_proxies.clone(),
+                client_rules: settings.client_rules(),
                 dialect: settings.dialect.into(),
             },
             tasks,

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use archipel_kit::admission::{ClientHeader, ClientRules};
 use archipel_kit::settings;
 use archipel_kit::settings::{ByteSize, Scalar, Secret};
 use archipel_kit::telemetry::TelemetrySettings;
@@ -54,8 +55,13 @@ settings! {
         pub gateway_secret: Option<Secret>, in 32..=512, env ["MESH_GATEWAY_INBOUND_SECRET"];
         /// Whether calls must come through the gateway, that is, carry its secret. A wrong secret is refused always.
         pub gateway_enforced: bool = false, env ["MESH_GATEWAY_JSONRPC_ENFORCE"];
-        /// Proxies whose `X-Forwarded-For` is believed.
+        /// Proxies (networks) that are believed about their clients.
         pub trusted_proxies: Vec<IpNet> = [], in 0..=64, env ["ARCHIPEL_TRUSTED_PROXIES"];
+        /// How many proxies every request passes before this node, where they have no fixed addresses. Only when nobody
+        /// can go around them. 0: `trusted_proxies` count.
+        pub trusted_hops: usize = 0, in 0..=16, env ["ARCHIPEL_TRUSTED_HOPS"];
+        /// Where they tell the client's address.
+        pub client_header: ClientHeader = "x-forwarded-for", env ["ARCHIPEL_CLIENT_HEADER"];
         /// Whether calls to agents are served at all.
         pub a2a_enabled: bool = true, env ["A2A_ENABLED"];
         /// How our own A2A surface looks.
@@ -288,6 +294,11 @@ impl NodeSettings {
     /// What works but is hardly meant so: weak secrets, keys that federation lacks.
     pub fn warnings(&self) -> Vec<String> {
         check::warnings(self)
+    }
+
+    /// Whom to believe about clients.
+    pub fn client_rules(&self) -> ClientRules {
+        ClientRules::new(self.trusted_hops, &self.trusted_proxies, self.client_header)
     }
 
     /// How many workers there will be.

@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use actix::Recipient;
 use actix_web::{HttpRequest, HttpResponse, Resource, Route, web};
+use archipel_kit::admission::ClientRules;
 use archipel_kit::settings::Secret;
 use archipel_kit::telemetry::Telemetry;
 use archipel_protocol::a2a::card::CardSigner;
 use archipel_protocol::jsonrpc::Id;
 use archipel_protocol::names::Dialect;
-use ipnet::IpNet;
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::Record;
@@ -102,8 +102,8 @@ pub struct Gates {
     pub gateway_enforced: bool,
     /// Whether peers may call.
     pub federation: bool,
-    /// Proxies that are believed.
-    pub trusted_proxies: Vec<IpNet>,
+    /// Who is believed about clients.
+    pub client_rules: ClientRules,
     /// Which header wins when both spellings are there.
     pub dialect: Dialect,
 }

@@ -8,7 +8,7 @@ mod gcra;
 mod limiter;
 mod proxy_header;
 
-pub use address::{ClientHeader, ClientRules, Trust, client_address, limiter_key};
+pub use address::{ClientHeader, ClientRules, Trust, limiter_key};
 pub use gcra::{Decision, Rule, decide};
 pub use limiter::{KeyTimes, LocalLimiter};
 pub use proxy_header::read_proxy_header;

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use actix_web::HttpRequest;
 use actix_web::http::header::AUTHORIZATION;
-use archipel_kit::admission::client_address;
 use archipel_protocol::names::Dialect;
 
 use crate::audit::{AuditAction, AuditOutcome, AuditRecord, Record};
@@ -310,9 +309,11 @@ pub(super) fn record(
 /// The caller's address, believing only proxies that the operator named.
 fn client(request: &HttpRequest, edge: &Edge) -> Option<std::net::IpAddr> {
     let peer = request.peer_addr()?.ip();
-    let hops = request
+    let rules = &edge.gates.client_rules;
+    let lines: Vec<&str> = request
         .headers()
-        .get_all("x-forwarded-for")
-        .filter_map(|value| value.to_str().ok());
-    Some(client_address(peer, hops, &edge.gates.trusted_proxies))
+        .get_all(rules.header.word())
+        .filter_map(|value| value.to_str().ok())
+        .collect();
+    Some(rules.client(peer, lines.into_iter()))
 }

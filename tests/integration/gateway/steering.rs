@@ -41,7 +41,7 @@ async fn it_shows_configuration_nodes_and_limits_and_no_secret() {
     );
     assert_eq!(upstreams.pointer("/upstreams/0/asked").unwrap(), true);
 
-    let (_, limit) = json(gateway.admin("GET", "/limits/127.0.0.1", "").await).await;
+    let (_, limit) = json(gateway.admin("GET", "/limits?key=127.0.0.1", "").await).await;
     assert_eq!(
         limit.pointer("/local/fullInSeconds").unwrap(),
         1.0,

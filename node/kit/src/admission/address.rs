@@ -4,8 +4,10 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::IpNet;
 
+use crate::settings;
+
 /// Whom to believe about the client of a connection that comes from a proxy, and which header says it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientRules {
     /// Who may speak for clients.
     pub trust: Trust,
@@ -14,11 +16,8 @@ pub struct ClientRules {
 }
 
 /// Who may speak for clients.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trust {
-    /// Nobody: the client is whoever connects.
-    #[default]
-    Nobody,
     /// Proxies in these networks. The client is the last hop that is in none of them, because whatever stands before that
     /// hop was written by somebody we do not trust.
     Networks(Vec<IpNet>),
@@ -27,28 +26,19 @@ pub enum Trust {
     Hops(usize),
 }
 
-/// Which header tells the hops.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum ClientHeader {
-    /// `X-Forwarded-For: client, proxy`.
-    #[default]
-    XForwardedFor,
-    /// `Forwarded: for=client, for=proxy` (RFC 7239).
-    Forwarded,
-    /// `X-Real-IP: client`: the nearest proxy alone says it, so it counts as one hop.
-    XRealIp,
+settings! {
+    /// Which header tells the hops.
+    pub enum ClientHeader {
+        /// `X-Forwarded-For: client, proxy`.
+        XForwardedFor = "x-forwarded-for",
+        /// `Forwarded: for=client, for=proxy` (RFC 7239).
+        Forwarded = "forwarded",
+        /// `X-Real-IP: client`: the nearest proxy alone says it, so it counts as one hop.
+        XRealIp = "x-real-ip",
+    }
 }
 
 impl ClientHeader {
-    /// The header's name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::XForwardedFor => "x-forwarded-for",
-            Self::Forwarded => "forwarded",
-            Self::XRealIp => "x-real-ip",
-        }
-    }
-
     /// The hop that one element of the list speaks of.
     fn hop(self, element: &str) -> Option<IpAddr> {
         match self {
@@ -59,10 +49,19 @@ impl ClientHeader {
 }
 
 impl ClientRules {
+    /// The rules that settings of the usual form ask for: so many hops, else these networks.
+    pub fn new(hops: usize, networks: &[IpNet], header: ClientHeader) -> Self {
+        let trust = if hops > 0 {
+            Trust::Hops(hops)
+        } else {
+            Trust::Networks(networks.to_vec())
+        };
+        Self { trust, header }
+    }
+
     /// Whether the header has any say.
     pub fn reads_header(&self) -> bool {
         match &self.trust {
-            Trust::Nobody => false,
             Trust::Networks(networks) => !networks.is_empty(),
             Trust::Hops(hops) => *hops > 0,
         }
@@ -81,7 +80,6 @@ impl ClientRules {
         let elements = lines.rev().flat_map(|line| line.rsplit(','));
         for (passed, element) in elements.enumerate() {
             let is_trusted = match &self.trust {
-                Trust::Nobody => false,
                 Trust::Networks(networks) => {
                     networks.iter().any(|network| network.contains(&client))
                 }
@@ -100,20 +98,6 @@ impl ClientRules {
         }
         client
     }
-}
-
-/// The address of the client of a request, by the networks of trusted proxies and `X-Forwarded-For`; see
-/// [`ClientRules::client`].
-pub fn client_address<'h>(
-    peer: IpAddr,
-    forwarded_for: impl DoubleEndedIterator<Item = &'h str>,
-    trusted: &[IpNet],
-) -> IpAddr {
-    ClientRules {
-        trust: Trust::Networks(trusted.to_vec()),
-        header: ClientHeader::XForwardedFor,
-    }
-    .client(peer, forwarded_for)
 }
 
 /// The `for` of one element of `Forwarded`: `for="[2001:db8::17]:4711";proto=https`.
@@ -163,7 +147,8 @@ mod tests {
                 .iter()
                 .map(|network| network.parse().unwrap())
                 .collect();
-            let client = client_address(peer.parse().unwrap(), lines.iter().copied(), &trusted);
+            let client = ClientRules::new(0, &trusted, ClientHeader::XForwardedFor)
+                .client(peer.parse().unwrap(), lines.iter().copied());
             assert_eq!(client.to_string(), expected, "{peer} {lines:?} {trusted:?}");
         };
         let inside = &["10.0.0.0/8", "fd00::/8"];
@@ -216,7 +201,11 @@ mod tests {
             ClientHeader::XRealIp,
         );
         for header in [list, forwarded, real] {
-            for trust in [Trust::Nobody, Trust::Hops(0), elsewhere.clone()] {
+            for trust in [
+                Trust::Networks(Vec::new()),
+                Trust::Hops(0),
+                elsewhere.clone(),
+            ] {
                 check(header, &trust, &["6.6.6.6", "for=6.6.6.6"], "10.0.0.1");
             }
         }
