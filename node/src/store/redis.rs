@@ -7,8 +7,8 @@
 //! must lose nothing.
 //!
 //! Read `address` (where it is), `link` (the connection), `keys` (what stands where), then `tasks`, `claims`, `audit` and
-//! `replicas` with their scripts in `lua/`, and `notices` (what Redis tells by itself). A user of Redis (ACL) needs `~PREFIX:* &PREFIX:* +@read +@write +@scripting +@pubsub +@fast
-//! +info +time`.
+//! `replicas` with their scripts in `lua/`, and `notices` (what Redis tells by itself). A user of Redis (ACL) needs `~PREFIX:* &PREFIX:* +@read +@write +@scripting
+//! +@pubsub +@connection +info +time`.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;

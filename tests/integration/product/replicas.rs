@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use archipel_tests::mesh::{
-    Answer, Client, EventStream, FakeAgent, Identity, NodeConfig, NodeProcess, configured, id_of,
-    say, say_to, state_of, their_piece, their_question, their_status, their_task, until,
+    Answer, Client, EventStream, FakeAgent, Identity, NodeConfig, NodeProcess, TestNode,
+    configured, free_port, id_of, say, say_to, state_of, their_piece, their_question, their_status,
+    their_task, until,
 };
 use archipel_tests::services::RedisServer;
 use futures_util::future::join_all;
@@ -382,4 +383,46 @@ async fn show(client: &Client, token: &str) -> Answer {
     client
         .post_rpc(ECHO, "GetTask", json!({"id": "none"}))
         .await
+}
+
+#[tokio::test]
+async fn redis_may_ask_for_tls_and_a_user_of_its_access_list() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name).display().to_string();
+    let names = vec!["localhost".to_owned()];
+    let certified = rcgen::generate_simple_self_signed(names).unwrap();
+    std::fs::write(at("cert.pem"), certified.cert.pem()).unwrap();
+    std::fs::write(at("key.pem"), certified.signing_key.serialize_pem()).unwrap();
+    let (port, cert, key) = (free_port().to_string(), at("cert.pem"), at("key.pem"));
+    let redis = RedisServer::start_with(&[
+        "--tls-port",
+        &port,
+        "--tls-cert-file",
+        &cert,
+        "--tls-key-file",
+        &key,
+        "--tls-auth-clients",
+        "no",
+    ])
+    .unwrap();
+    // As the documentation says.
+    let rules = "on >let-me-in ~archipel:* &archipel:* +@read +@write +@scripting +@pubsub +@connection +info +time";
+    let setting = ["acl", "setuser", "archipel"].into_iter();
+    let setting: Vec<&str> = setting.chain(rules.split(' ')).collect();
+    assert_eq!(redis.ask(&setting).unwrap(), "OK\n");
+    let start = async |ca: &str| {
+        let redis = format!(
+            "[redis]\nurl = \"rediss://archipel@localhost:{port}\"\npassword = \"let-me-in\"\nca_file = {ca:?}"
+        );
+        TestNode::start(|config| config.add(&redis))
+    };
+    let (first, second) = (start(&cert).await, start(&cert).await);
+    let id = id_of(&first.client().call(ECHO, "SendMessage", say("hello")).await);
+    let task = read(&second.client(), ECHO, &id).await;
+    assert_eq!(state_of(&task), "TASK_STATE_COMPLETED");
+    // Somebody else's word for it is not enough.
+    let other = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    std::fs::write(at("other.pem"), other.cert.pem()).unwrap();
+    let distrustful = start(&at("other.pem")).await;
+    assert_eq!(distrustful.client().get("/readyz").await.status, 503);
 }
