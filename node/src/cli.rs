@@ -1,4 +1,4 @@
-//! The command line of `archipel`. Read `serve` (a node), `call` (one call to an agent), `keys`.
+//! The command line of `archipel`. Read `serve` (a node), `call` (one call to an agent), `card`, `keys`.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 use crate::config::NodeSettings;
 
 mod call;
+mod card;
 mod keys;
 mod print;
 mod serve;
@@ -38,6 +39,8 @@ enum Action {
     Keygen(keys::Keygen),
     /// Sends a message to an agent and shows what comes back.
     Call(call::Call),
+    /// Shows an agent's card, checks who signed one, signs one.
+    Card(card::Card),
 }
 
 /// How the outcome is told.
@@ -65,6 +68,10 @@ pub async fn run(command: Command) -> ExitCode {
         }
         Action::Keygen(keygen) => keys::keygen(&keygen),
         Action::Call(call) => call::call(call).await,
+        Action::Card(card) => {
+            let outcome = Outcome { json: false };
+            card::card(card, &config_file(command.config, &outcome)).await
+        }
     };
     outcome.unwrap_or_else(|error| {
         // When standard error is gone too, the exit code says what is left to say.

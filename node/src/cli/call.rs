@@ -24,7 +24,7 @@ use crate::egress::{Destination, Egress, EgressSettings};
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
 
 /// Where a bearer token is looked for when none is given.
-const TOKEN_VARIABLE: &str = "ARCHIPEL_TOKEN";
+pub(super) const TOKEN_VARIABLE: &str = "ARCHIPEL_TOKEN";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Call {
@@ -95,7 +95,8 @@ pub(super) async fn call(call: Call) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn address(agent: &str, node: &str) -> anyhow::Result<Uri> {
+/// The URL of an agent that is given by its own or by its name on a node.
+pub(super) fn address(agent: &str, node: &str) -> anyhow::Result<Uri> {
     let node = node.trim_end_matches('/');
     let url = match agent.split_once('/') {
         _ if agent.contains("://") => agent.to_owned(),

@@ -22,7 +22,6 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::metrics::TaskMetrics;
-use crate::push::PushSignal;
 use crate::replicas::Replicas;
 use crate::store::{EventRow, Fence, TaskStore, Webhook};
 use crate::tasks::calls::Calls;
@@ -39,7 +38,6 @@ use crate::tasks::turn::TurnStep;
 mod holding;
 mod keeping;
 mod stopping;
-mod telling;
 mod turning;
 
 /// Commands that may wait for one task; more are refused.
@@ -74,8 +72,6 @@ pub struct TaskPorts {
     pub limits: TaskLimits,
     /// What is counted.
     pub metrics: TaskMetrics,
-    /// Takes the news that there is something to tell webhooks of.
-    pub push: PushSignal,
 }
 
 /// How the other replicas are reached.
@@ -156,8 +152,6 @@ pub struct TaskActor {
     sweep: Option<SpawnHandle>,
     /// The whole task as JSON, as it was after the event of that number.
     view: (u64, Written),
-    /// Whether the task has webhooks is not known, because it comes from the store.
-    webhooks_unknown: bool,
     /// What the task counts for among all live ones.
     held: HeldBytes,
     /// Its place among the turns that are taken up again at once.
@@ -268,7 +262,6 @@ impl TaskActor {
             opening: Some(opening),
             handled: 1,
             hold,
-            webhooks_unknown: false,
             ..Self::of(id, owner, record, ports, hub)
         }
     }
@@ -323,7 +316,6 @@ impl TaskActor {
             handled: 0,
             sweep: None,
             view: (0, Written::default()),
-            webhooks_unknown: true,
             held,
             place: None,
             hold: None,

@@ -22,7 +22,6 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use uuid::Uuid;
 
 use crate::metrics::TaskMetrics;
-use crate::push::PushSignal;
 use crate::store::memory::MemoryStore;
 use crate::store::{
     EventRow, Retention, Snapshot, StoreError, StoredTask, TaskChange, TaskPage, TaskQuery,
@@ -214,7 +213,6 @@ impl World {
             executors: Executors::new(move |_| found.lock().clone()),
             limits: LIMITS,
             metrics: metrics.clone(),
-            push: PushSignal::unheard(),
         };
         Self {
             hub: TaskHub::new(Shard::new(0, 1), ports, BOUND).start(),
