@@ -39,6 +39,7 @@ mod agents;
 mod bus;
 mod replicas;
 mod stores;
+mod webhooks;
 
 use stores::Stores;
 
@@ -94,6 +95,7 @@ struct Parts {
     federation: Arc<Federation>,
     outbound: Arc<Outbound>,
     replay: Addr<ReplayGuard>,
+    webhooks: webhooks::Started,
     bus: Addr<BusActor>,
     audit: Addr<Audit>,
     health: Arc<Health>,
@@ -223,17 +225,19 @@ impl Parts {
         let cards = CardSettings {
             origin: origin.to_string(),
             signer: signer.clone(),
-            push_notifications: false,
+            push_notifications: true,
         };
         let registry = AgentRegistry::new(hosted.cards, cards, Arc::clone(&clock)).start();
         bus::announce(&settings.agents, &bus, clock.now_ms());
         let limits = settings.federation.outbound_limits();
+        let webhooks = webhooks::start(&settings.push, &stores, &egress, &clock, &telemetry);
         let outbound = Outbound::new(Arc::clone(&federation), egress, Arc::clone(&clock), limits);
         let health = Arc::new(Health::default());
         watch(&health, "replay", &replay);
         watch(&health, "audit", &audit);
         watch(&health, "bus", &bus);
         watch(&health, "registry", &registry);
+        watch(&health, "push", &webhooks.notifier);
         let others = stores.replicas();
         Ok(Self {
             replicas: others.map(|others| replicas::ports(others, &health)),
@@ -252,6 +256,7 @@ impl Parts {
             registry,
             federation,
             replay,
+            webhooks,
             bus,
             audit,
             health,
@@ -281,6 +286,7 @@ impl Parts {
                 dialect: settings.dialect.into(),
             },
             tasks,
+            webhooks: self.webhooks.operations.clone(),
             agents: Arc::clone(&self.agents),
             cards: self.registry.clone().recipient(),
             verifier: verifier.recipient(),
@@ -313,6 +319,7 @@ impl Parts {
                 live_bytes: settings.limits.live_bytes.bytes(),
             },
             metrics: self.task_metrics.clone(),
+            push: self.webhooks.signal.clone(),
         };
         let bound = settings.limits.live_tasks.div_ceil(settings.worker_count());
         let (shard, local) = self.table.enter(|shard| {

@@ -17,6 +17,7 @@ use url::Url;
 
 use crate::egress::EgressSettings;
 use crate::federation::settings::{FederationSettings, PeerSettings};
+use crate::push::PushSettings;
 
 pub mod agent;
 mod check;
@@ -82,6 +83,8 @@ settings! {
         pub upstreams: UpstreamSettings;
         /// Agents that are added, changed and removed over HTTP while the node runs.
         pub control_plane: ControlPlaneSettings;
+        /// Webhooks: how the events of tasks are told to those who asked for it.
+        pub push: PushSettings;
         /// Logs, traces and metrics.
         pub telemetry: TelemetrySettings;
         /// Agents of this node.

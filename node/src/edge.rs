@@ -24,6 +24,7 @@ use crate::error::Failure;
 use crate::federation::VerifyPeer;
 use crate::federation::outbound::Outbound;
 use crate::metrics::{Answered, EdgeMetrics, RpcMethod};
+use crate::push::Webhooks;
 use crate::registry::{HostedAgent, ReadCard, SharedAgents};
 use crate::supervise::Health;
 use crate::tasks::Tasks;
@@ -59,6 +60,8 @@ pub struct Edge {
     pub gates: Gates,
     /// This worker's way to the tasks.
     pub tasks: Tasks,
+    /// The operations on webhooks.
+    pub webhooks: Webhooks,
     /// The agents of this node.
     pub agents: SharedAgents,
     /// What their cards say.

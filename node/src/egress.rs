@@ -91,6 +91,21 @@ impl Egress {
         client.send(request, limits).await
     }
 
+    /// Whether [`Egress::send`] would connect to the host of this absolute URI as things stand now; nothing is sent.
+    ///
+    /// # Errors
+    /// Why it would not.
+    pub async fn check(&self, destination: Destination, uri: &Uri) -> Result<(), ClientError> {
+        let clients = self.clients();
+        match destination {
+            Destination::Trusted => clients.trusted.check(uri).await,
+            Destination::Outside => {
+                refuse_credentials(uri)?;
+                clients.outside.check(uri).await
+            }
+        }
+    }
+
     fn clients(&self) -> Clients {
         let worker = thread::current().id();
         if let Some(clients) = self.workers.read().get(&worker) {

@@ -1,7 +1,7 @@
 //! An Archipel node: an A2A server that federates.
 //!
 //! Read in the order of a request: `edge` (what it passes), `tasks` (who owns what it starts), `agents` (who does the
-//! work), `store` (what is kept). `federation` and `egress` are the way out to peers; `app` wires everything.
+//! work), `store` (what is kept), `push` (who is told of it). `federation` and `egress` are the way out to peers; `app` wires everything.
 
 pub mod agents;
 pub mod app;
@@ -15,6 +15,7 @@ pub mod egress;
 pub mod error;
 pub mod federation;
 pub mod metrics;
+pub mod push;
 pub mod registry;
 pub mod replay;
 pub mod replicas;

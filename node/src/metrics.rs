@@ -98,6 +98,25 @@ metrics! {
 }
 
 metrics! {
+    /// What became of an attempt to tell a webhook.
+    pub enum PushOutcome = "outcome" {
+        Accepted = "accepted",
+        Failed = "failed",
+        GivenUp = "given_up",
+    }
+}
+
+metrics! {
+    /// What is counted of webhooks.
+    pub struct PushMetrics {
+        /// Attempts to tell a webhook, by outcome; given_up counts webhooks that nobody tries to tell any more.
+        pub deliveries: Counter<PushOutcome> = "archipel_push_deliveries_total";
+        /// Webhooks that are being told of something, or wait to be.
+        pub lanes: Gauge<()> = "archipel_push_waiting";
+    }
+}
+
+metrics! {
     /// Which operation was asked for. Caller-chosen names never become labels.
     pub enum RpcMethod = "method" {
         SendMessage = "SendMessage",

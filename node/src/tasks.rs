@@ -179,7 +179,7 @@ pub async fn answered<T>(answer: Answered<T>) -> Result<T, TaskError> {
 }
 
 /// The id in exactly the spelling in which it was given out.
-fn task_id(text: &str) -> Option<Uuid> {
+pub(crate) fn task_id(text: &str) -> Option<Uuid> {
     let id = Uuid::try_parse(text).ok()?;
     (text.len() == 36 && !text.bytes().any(|byte| byte.is_ascii_uppercase())).then_some(id)
 }

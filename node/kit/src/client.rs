@@ -15,7 +15,7 @@ mod plain;
 
 use std::{error::Error as StdError, sync::OnceLock, time::Duration};
 
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, Request, StatusCode, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy,
@@ -151,22 +151,33 @@ impl Answer {
 #[derive(Debug, Clone)]
 pub struct HttpClient {
     inner: legacy::Client<HttpsConnector<GuardedConnector>, RequestBody>,
+    connector: GuardedConnector,
 }
 
 impl HttpClient {
     /// A client with an empty pool.
     pub fn new(options: ClientOptions) -> Self {
-        let connector = HttpsConnectorBuilder::new()
+        let connector = GuardedConnector::new(options.addresses, options.connect);
+        let https = HttpsConnectorBuilder::new()
             .with_tls_config(options.tls.unwrap_or_else(tls_config))
             .https_or_http()
             .enable_all_versions()
-            .wrap_connector(GuardedConnector::new(options.addresses, options.connect));
+            .wrap_connector(connector.clone());
         let inner = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(options.keep_idle)
             .pool_max_idle_per_host(options.max_idle_per_host)
-            .build(connector);
-        Self { inner }
+            .build(https);
+        Self { inner, connector }
+    }
+
+    /// Whether the host of an absolute URI has an address that may be connected to, as things stand now. Nothing is sent.
+    ///
+    /// # Errors
+    /// Why not: [`ClientError::Refused`], or that the host cannot be found.
+    pub async fn check(&self, uri: &Uri) -> Result<(), ClientError> {
+        let checked = self.connector.check(uri).await;
+        checked.map_err(|error| ClientError::from(&error))
     }
 
     /// Sends a request, whose URI must be absolute, and waits for the head of its answer.

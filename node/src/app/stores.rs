@@ -10,11 +10,12 @@ use crate::replicas::Replicas;
 use crate::store::embedded::{self, EmbeddedSettings, EmbeddedStore};
 use crate::store::memory::MemoryStore;
 use crate::store::redis::{Address, RedisStore};
-use crate::store::{AuditStore, ClaimStore, Retention, TaskStore};
+use crate::store::{AuditStore, ClaimStore, Retention, TaskStore, WebhookStore};
 
 /// The ports, and what has to be closed.
 pub(super) struct Stores {
     pub(super) tasks: Arc<dyn TaskStore>,
+    pub(super) webhooks: Arc<dyn WebhookStore>,
     pub(super) claims: Arc<dyn ClaimStore>,
     pub(super) audit: Arc<dyn AuditStore>,
     pub(super) retention: Retention,
@@ -38,6 +39,7 @@ impl Stores {
             };
             return Ok(Self {
                 tasks: store.clone(),
+                webhooks: store.clone(),
                 claims: store.clone(),
                 audit: store.clone(),
                 retention,
@@ -58,6 +60,7 @@ impl Stores {
                 };
                 Ok(Self {
                     tasks: store.clone(),
+                    webhooks: store.clone(),
                     claims: store.clone(),
                     audit: store,
                     retention,
@@ -78,6 +81,7 @@ impl Stores {
                 };
                 Ok(Self {
                     tasks: store.clone(),
+                    webhooks: store.clone(),
                     claims: store.clone(),
                     audit: store.clone(),
                     retention,

@@ -1,14 +1,15 @@
 //! The operations of A2A (1.0 §3.1), the only `match` on them: a typed operation in, a typed outcome out.
 //!
 //! Nothing here knows a binding or a version of the protocol; what an outcome holds is JSON of A2A 1.0. Whose task it is
-//! is decided by the task itself, for every operation alike.
+//! is decided by the task itself, for every operation alike. The operations on webhooks stand in `webhooks`.
 
 use std::sync::Arc;
 
 use actix_web::http::header::HeaderMap;
 use archipel_protocol::a2a::{
-    CancelTaskParams, ExtendedCardParams, GetTaskParams, ListTasksParams, Message,
-    SendMessageParams, SubscribeParams, Version,
+    CancelTaskParams, ExtendedCardParams, GetTaskParams, ListPushConfigsParams, ListTasksParams,
+    Message, PushConfig, PushConfigList, PushConfigParams, SendMessageParams, SubscribeParams,
+    Version,
 };
 use archipel_protocol::error::{ErrorCode, RpcError};
 use archipel_protocol::method::Method;
@@ -27,6 +28,8 @@ use crate::tasks::answered;
 use crate::tasks::command::{Reply, TaskCaller, TaskError, TurnAnswer, TurnCommand, TurnSetup};
 use crate::tasks::feed::Feed;
 
+mod webhooks;
+
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Operation {
@@ -37,8 +40,10 @@ pub(super) enum Operation {
     Cancel(CancelTaskParams),
     Subscribe(SubscribeParams),
     ExtendedCard,
-    /// One that no agent of this node offers.
-    NotOffered(Method),
+    CreateWebhook(Box<PushConfig>),
+    GetWebhook(PushConfigParams),
+    ListWebhooks(ListPushConfigsParams),
+    DeleteWebhook(PushConfigParams),
 }
 
 /// What came of it. The JSON is of A2A 1.0.
@@ -53,6 +58,10 @@ pub(super) enum Outcome {
     Page(Bytes),
     /// A task's events, until the given one.
     Events(Feed, EndsAt),
+    Webhook(Box<PushConfig>),
+    Webhooks(PushConfigList),
+    /// It is done, and there is nothing to say.
+    Done,
 }
 
 /// After which event a stream is over.
@@ -87,7 +96,18 @@ impl Operation {
                 ExtendedCardParams::parse(version, params)?;
                 Self::ExtendedCard
             }
-            other => Self::NotOffered(other),
+            Method::CreateTaskPushNotificationConfig => {
+                Self::CreateWebhook(read.with(PushConfig::parse_create)?.into())
+            }
+            Method::GetTaskPushNotificationConfig => {
+                Self::GetWebhook(read.with(PushConfigParams::parse_get)?)
+            }
+            Method::ListTaskPushNotificationConfigs => {
+                Self::ListWebhooks(read.with(ListPushConfigsParams::parse)?)
+            }
+            Method::DeleteTaskPushNotificationConfig => {
+                Self::DeleteWebhook(read.with(PushConfigParams::parse_delete)?)
+            }
         })
     }
 }
@@ -166,7 +186,10 @@ impl Asking<'_> {
                 let card = self.edge.extended_card(self.agent, self.version).await;
                 card.map(Outcome::Card)
             }
-            Operation::NotOffered(method) => Err(not_offered(method)),
+            Operation::CreateWebhook(config) => self.create_webhook(*config).await,
+            Operation::GetWebhook(params) => self.get_webhook(params).await,
+            Operation::ListWebhooks(params) => self.list_webhooks(params).await,
+            Operation::DeleteWebhook(params) => self.delete_webhook(params).await,
         }
     }
 
@@ -178,14 +201,14 @@ impl Asking<'_> {
         } else {
             TurnAnswer::Settled { history, reply }
         };
-        let task_id = self.say(params, waits_for)?;
+        let task_id = self.say(params, waits_for).await?;
         let task = answered(answer).await;
         Ok(Outcome::Sent(told(task, task_id.as_deref())?))
     }
 
     async fn send_streaming(&self, params: SendMessageParams) -> Result<Outcome, RpcError> {
         let (reply, answer) = Reply::pair();
-        let task_id = self.say(params, TurnAnswer::Stream { reply })?;
+        let task_id = self.say(params, TurnAnswer::Stream { reply }).await?;
         // The task is kept before any header is sent: what fails until then is a plain JSON answer (§9.4).
         let feed = answered(answer).await;
         let feed = told(feed, task_id.as_deref())?;
@@ -222,16 +245,17 @@ impl Asking<'_> {
     }
 
     /// Hands a message to its task, or to a new one; the id of the task that the message names.
-    fn say(
+    async fn say(
         &self,
         params: SendMessageParams,
         answer: TurnAnswer,
     ) -> Result<Option<String>, RpcError> {
-        if params.push_notification_config.is_some() {
-            return Err(no_webhooks());
-        }
         let task_id = params.message.task_id.clone();
         self.check_message(&params.message)?;
+        let webhook = match params.push_notification_config {
+            Some(config) => Some(self.webhook_of_message(config, task_id.as_deref()).await?),
+            None => None,
+        };
         let whose = self.whose(params.tenant.as_deref());
         let command = TurnCommand {
             message: params.message,
@@ -243,7 +267,7 @@ impl Asking<'_> {
                 extensions: self.extensions.as_header().map(str::to_owned),
                 traceparent: self.traceparent.map(str::to_owned),
             },
-            webhook: None,
+            webhook,
             answer,
         };
         let tasks = &self.edge.tasks;
@@ -299,22 +323,7 @@ fn told<T>(answer: Result<T, TaskError>, task_id: Option<&str>) -> Result<T, Rpc
     answer.map_err(|error| error.told(task_id))
 }
 
-fn not_offered(method: Method) -> RpcError {
-    match method {
-        Method::CreateTaskPushNotificationConfig
-        | Method::GetTaskPushNotificationConfig
-        | Method::ListTaskPushNotificationConfigs
-        | Method::DeleteTaskPushNotificationConfig => no_webhooks(),
-        _ => RpcError::new(
-            ErrorCode::UnsupportedOperation,
-            "this agent does not offer the operation",
-        ),
-    }
-}
-
-fn no_webhooks() -> RpcError {
-    RpcError::new(
-        ErrorCode::PushNotificationNotSupported,
-        "this agent calls no webhooks",
-    )
+/// The JSON of a type of the protocol, which always has one.
+pub(super) fn json(value: &impl serde::Serialize) -> Bytes {
+    serde_json::to_vec(value).unwrap_or_default().into()
 }

@@ -12,10 +12,10 @@ use archipel_protocol::jsonrpc::{Id, readable};
 use archipel_protocol::method::Method;
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::edge::Edge;
 use crate::edge::binding::{A2A_VERSION, asked_version};
 use crate::edge::operation::{Operation, Outcome};
 use crate::edge::sse::{self, Framing};
+use crate::edge::{Edge, operation};
 use crate::error::{Failure, Form, Gate};
 
 mod params;
@@ -98,6 +98,9 @@ pub(super) fn answer(edge: &Edge, outcome: Outcome) -> HttpResponse {
         }
         Outcome::Task(body) | Outcome::Page(body) | Outcome::Card(body) => json(body),
         Outcome::Events(feed, ends_at) => sse::stream(edge, BARE, feed, ends_at),
+        Outcome::Webhook(config) => json(operation::json(&config)),
+        Outcome::Webhooks(list) => json(operation::json(&list)),
+        Outcome::Done => json(Bytes::from_static(b"{}")),
     }
 }
 

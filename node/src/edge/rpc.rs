@@ -3,14 +3,14 @@
 
 use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse};
-use archipel_protocol::a2a::Version;
+use archipel_protocol::a2a::{self, Version};
 use archipel_protocol::error::{ErrorCode, RpcError};
 use archipel_protocol::jsonrpc::{Id, Request};
 use archipel_protocol::method::Method;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::edge::binding::{A2A_VERSION, asked_version};
-use crate::edge::operation::{Operation, Outcome};
+use crate::edge::operation::{Operation, Outcome, json};
 use crate::edge::sse::Framing;
 use crate::edge::{Edge, sse};
 use crate::error::Failure;
@@ -88,6 +88,12 @@ impl<'a> Call<'a> {
             Outcome::Task(json) | Outcome::Page(json) if v1 => self.result(&[&json]),
             Outcome::Sent(task) | Outcome::Task(task) => self.result(&[&v03::task(&task)?]),
             Outcome::Page(page) => self.result(&[&v03::page(&page)?]),
+            Outcome::Webhook(config) if v1 => self.result(&[&json(&config)]),
+            Outcome::Webhook(config) => self.result(&[&json(&a2a::v03::push_config(&config))]),
+            Outcome::Webhooks(list) if v1 => self.result(&[&json(&list)]),
+            Outcome::Webhooks(list) => self.result(&[&json(&a2a::v03::push_config_list(&list))]),
+            Outcome::Done if v1 => self.result(&[b"{}"]),
+            Outcome::Done => self.result(&[b"null"]),
         })
     }
 

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::metrics::TaskMetrics;
+use crate::push::PushSignal;
 use crate::replicas::Replicas;
 use crate::store::{EventRow, Fence, TaskStore, Webhook};
 use crate::tasks::calls::Calls;
@@ -38,6 +39,7 @@ use crate::tasks::turn::TurnStep;
 mod holding;
 mod keeping;
 mod stopping;
+mod telling;
 mod turning;
 
 /// Commands that may wait for one task; more are refused.
@@ -72,6 +74,8 @@ pub struct TaskPorts {
     pub limits: TaskLimits,
     /// What is counted.
     pub metrics: TaskMetrics,
+    /// Takes the news that there is something to tell webhooks of.
+    pub push: PushSignal,
 }
 
 /// How the other replicas are reached.
@@ -152,6 +156,8 @@ pub struct TaskActor {
     sweep: Option<SpawnHandle>,
     /// The whole task as JSON, as it was after the event of that number.
     view: (u64, Written),
+    /// Whether the task has webhooks is not known, because it comes from the store.
+    webhooks_unknown: bool,
     /// What the task counts for among all live ones.
     held: HeldBytes,
     /// Its place among the turns that are taken up again at once.
@@ -262,6 +268,7 @@ impl TaskActor {
             opening: Some(opening),
             handled: 1,
             hold,
+            webhooks_unknown: false,
             ..Self::of(id, owner, record, ports, hub)
         }
     }
@@ -316,6 +323,7 @@ impl TaskActor {
             handled: 0,
             sweep: None,
             view: (0, Written::default()),
+            webhooks_unknown: true,
             held,
             place: None,
             hold: None,

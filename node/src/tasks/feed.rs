@@ -81,7 +81,7 @@ impl LogEvent {
     }
 
     /// An event as the log has it.
-    fn of(row: EventRow) -> Option<Self> {
+    pub(crate) fn of(row: EventRow) -> Option<Self> {
         let settled = if row.body.starts_with(b"{\"statusUpdate\"") {
             let body = std::str::from_utf8(&row.body).ok()?;
             match StreamEvent::read(body).ok()? {

@@ -8,6 +8,7 @@ use archipel_protocol::a2a::{
 };
 use archipel_protocol::object::{Extra, Json};
 use bytes::Bytes;
+use uuid::Uuid;
 
 use crate::tasks::executor::TurnEvent;
 use crate::tasks::feed::{LogEvent, Settled};
@@ -187,6 +188,24 @@ impl Record {
             return None;
         }
         Some(self.move_to(TaskState::Completed, None, now_ms))
+    }
+
+    /// The task as it was when it was opened, which is its first event and stands in no log: the id says when that was.
+    pub fn as_opened(&self) -> Task {
+        let opened = Uuid::try_parse(&self.task.id).ok();
+        let (seconds, nanos) = opened
+            .and_then(|id| id.get_timestamp())
+            .map_or((0, 0), |time| time.to_unix());
+        let at = seconds * 1000 + u64::from(nanos / 1_000_000);
+        Task {
+            id: self.task.id.clone(),
+            context_id: self.task.context_id.clone(),
+            status: TaskStatus::new(TaskState::Submitted, Timestamp::from_unix_ms(at)),
+            artifacts: Vec::new(),
+            history: self.task.history.iter().take(1).cloned().collect(),
+            metadata: None,
+            extra: Extra::default(),
+        }
     }
 
     /// Whether somebody who waits for the outcome has it.

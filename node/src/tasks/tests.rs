@@ -22,6 +22,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use uuid::Uuid;
 
 use crate::metrics::TaskMetrics;
+use crate::push::PushSignal;
 use crate::store::memory::MemoryStore;
 use crate::store::{
     EventRow, Retention, Snapshot, StoreError, StoredTask, TaskChange, TaskPage, TaskQuery,
@@ -213,6 +214,7 @@ impl World {
             executors: Executors::new(move |_| found.lock().clone()),
             limits: LIMITS,
             metrics: metrics.clone(),
+            push: PushSignal::unheard(),
         };
         Self {
             hub: TaskHub::new(Shard::new(0, 1), ports, BOUND).start(),

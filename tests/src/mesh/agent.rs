@@ -143,6 +143,11 @@ impl AgentCall {
         &self.body["params"]
     }
 
+    /// The whole body, as a webhook gets it.
+    pub fn body(&self) -> &Value {
+        &self.body
+    }
+
     /// A header; several of one name count as the first.
     pub fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(known, _)| known == name);

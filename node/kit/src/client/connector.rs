@@ -54,6 +54,14 @@ impl GuardedConnector {
             .await
             .map_err(|_| ConnectError::Timeout)?
     }
+
+    /// Whether there is an address to connect to.
+    pub(super) async fn check(&self, uri: &Uri) -> Result<(), ConnectError> {
+        timeout(self.limit, addresses(uri, &self.addresses))
+            .await
+            .map_err(|_| ConnectError::Timeout)?
+            .map(drop)
+    }
 }
 
 impl Service<Uri> for GuardedConnector {
@@ -72,6 +80,15 @@ impl Service<Uri> for GuardedConnector {
 }
 
 async fn connect(uri: &Uri, policy: &AddressPolicy) -> Result<TokioIo<TcpStream>, ConnectError> {
+    let allowed = addresses(uri, policy).await?;
+    let stream = TcpStream::connect(allowed.as_slice()).await?;
+    // Without it each small write after the first waits up to 40 ms for the peer's delayed acknowledgement.
+    stream.set_nodelay(true)?;
+    Ok(TokioIo::new(stream))
+}
+
+/// The addresses of the host that may be connected to; at least one.
+async fn addresses(uri: &Uri, policy: &AddressPolicy) -> Result<Vec<SocketAddr>, ConnectError> {
     let host = uri.host().ok_or(ConnectError::NoHost)?;
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let default_port = if uri.scheme_str() == Some("https") {
@@ -87,8 +104,5 @@ async fn connect(uri: &Uri, policy: &AddressPolicy) -> Result<TokioIo<TcpStream>
     if allowed.is_empty() {
         return Err(ConnectError::Refused(bare.to_owned()));
     }
-    let stream = TcpStream::connect(allowed.as_slice()).await?;
-    // Without it each small write after the first waits up to 40 ms for the peer's delayed acknowledgement.
-    stream.set_nodelay(true)?;
-    Ok(TokioIo::new(stream))
+    Ok(allowed)
 }

@@ -113,8 +113,8 @@ impl TaskActor {
         match outcome {
             Ok(()) => {
                 self.commits.in_flight.clear();
-                self.commits.webhook = None;
                 self.commits.kept = through;
+                self.tell_webhooks();
                 self.change_is_kept();
                 if self.turn.is_none() {
                     self.give_place_back(ctx);

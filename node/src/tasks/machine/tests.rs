@@ -9,6 +9,7 @@ use super::{Record, TurnRefusal};
 use crate::store::{EventRow, StoredTask};
 use crate::tasks::executor::TurnEvent;
 use crate::tasks::feed::Settled;
+use crate::tasks::shard::Shard;
 
 const NOW: u64 = 1_767_225_600_000;
 /// Room enough.
@@ -172,4 +173,16 @@ fn what_is_kept_comes_back() {
     assert_eq!(restored.task, record.task);
     assert_eq!(restored.memory, record.memory);
     assert_eq!(restored.seq, record.seq);
+}
+
+#[test]
+fn a_task_can_be_told_as_it_was_opened() {
+    let id = Shard::new(0, 1).task_id(NOW).to_string();
+    let mut record = Record::open(&id, "c", said("hello"), NOW);
+    let opened = record.task.clone();
+    record.begin(NOW + 1);
+    let question = status(TaskState::InputRequired, Some("which?"));
+    record.apply(question, NOW + 2).unwrap();
+    record.hear(said("that one"), SIZE).unwrap();
+    assert_eq!(record.as_opened(), opened);
 }

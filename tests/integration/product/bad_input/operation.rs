@@ -23,22 +23,11 @@ async fn a_method_is_one_that_is_known_by_exactly_its_name() {
             "{method:?}"
         );
     }
-    for (method, code, reason) in [
-        (
-            "CreateTaskPushNotificationConfig",
-            -32003,
-            "PUSH_NOTIFICATION_NOT_SUPPORTED",
-        ),
-        (
-            "ListTaskPushNotificationConfigs",
-            -32003,
-            "PUSH_NOTIFICATION_NOT_SUPPORTED",
-        ),
-        ("GetExtendedAgentCard", -32004, "UNSUPPORTED_OPERATION"),
-    ] {
-        let refusal = node.client().refused(ECHO, method, json!({})).await;
-        assert_eq!(refusal, Refusal::new(200, code, reason), "{method}");
-    }
+    let refusal = node
+        .client()
+        .refused(ECHO, "GetExtendedAgentCard", json!({}))
+        .await;
+    assert_eq!(refusal, Refusal::new(200, -32004, "UNSUPPORTED_OPERATION"));
 }
 
 #[tokio::test]
@@ -218,19 +207,6 @@ async fn methods_that_name_a_task_need_its_name() {
             "{method}"
         );
     }
-}
-
-#[tokio::test]
-async fn a_webhook_is_refused_rather_than_ignored() {
-    let node = TestNode::start(|_| {});
-    let mut params = say("hello");
-    params["configuration"] =
-        json!({"taskPushNotificationConfig": {"url": "http://127.0.0.1:1/hook"}});
-    let refusal = node.client().refused(ECHO, "SendMessage", params).await;
-    assert_eq!(
-        refusal,
-        Refusal::new(200, -32003, "PUSH_NOTIFICATION_NOT_SUPPORTED")
-    );
 }
 
 #[tokio::test]
