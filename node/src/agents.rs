@@ -6,6 +6,7 @@
 pub mod breaker;
 pub mod echo;
 pub mod openai;
+pub mod passthrough;
 pub mod reader;
 pub mod run;
 pub mod text;

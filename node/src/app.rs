@@ -21,6 +21,7 @@ use crate::audit::{Audit, Flush};
 use crate::bus::BusActor;
 use crate::cards::key;
 use crate::config::NodeSettings;
+use crate::control::AgentControl;
 use crate::edge::{self, Edge, Gates};
 use crate::egress::Egress;
 use crate::federation::outbound::Outbound;
@@ -29,6 +30,7 @@ use crate::metrics::{AgentMetrics, EdgeMetrics, TaskMetrics};
 use crate::registry::{AgentRegistry, CardSettings, SharedAgents};
 use crate::replay::ReplayGuard;
 use crate::store::StoreError;
+use crate::store::agents::AgentRow;
 use crate::supervise::{Health, WATCH_EVERY};
 use crate::tasks::actor::{ReplicaPorts, TaskLimits, TaskPorts};
 use crate::tasks::hub::TaskHub;
@@ -92,6 +94,7 @@ struct Parts {
     table: Arc<ShardTable>,
     agents: SharedAgents,
     registry: Addr<AgentRegistry>,
+    control: Addr<AgentControl>,
     federation: Arc<Federation>,
     outbound: Arc<Outbound>,
     replay: Addr<ReplayGuard>,
@@ -130,7 +133,10 @@ impl App {
         let origin = own_origin(&settings, address)?;
         let stores = Stores::open(&settings, Arc::clone(&clock))?;
         stores.begin().await;
-        let parts = Arc::new(Parts::start(settings, telemetry, clock, stores, &origin)?);
+        let added = stores.added_agents().await?;
+        let parts = Arc::new(Parts::start(
+            settings, telemetry, clock, stores, &origin, &added,
+        )?);
         parts.start_retention();
         let server = serve(Arc::clone(&parts), listener)?;
         parts.start_recovery();
@@ -203,6 +209,7 @@ impl Parts {
         clock: Arc<dyn Clock>,
         stores: Stores,
         origin: &Origin,
+        added: &[AgentRow],
     ) -> Result<Self, StartError> {
         let dialect = Dialect::from(settings.dialect);
         let federation =
@@ -216,19 +223,20 @@ impl Parts {
         let replay = ReplayGuard::new(Arc::clone(&stores.claims), Arc::clone(&clock)).start();
         let audit = Audit::new(Arc::clone(&stores.audit), Arc::clone(&clock)).start();
         let bus = bus::start(&settings.bus, dialect, replay.clone().recipient(), &clock);
-        let hosted = agents::host(&agents::Workshop {
-            settings: &settings,
-            egress: &egress,
-            clock: &clock,
-            metrics: &AgentMetrics::new(&telemetry.meter()),
-        });
         let cards = CardSettings {
             origin: origin.to_string(),
             signer: signer.clone(),
             push_notifications: true,
         };
-        let registry = AgentRegistry::new(hosted.cards, cards, Arc::clone(&clock)).start();
-        bus::announce(&settings.agents, &bus, clock.now_ms());
+        let world = agents::World {
+            settings: &settings,
+            egress: &egress,
+            clock: &clock,
+            metrics: AgentMetrics::new(&telemetry.meter()),
+            store: &stores.agents,
+            bus: bus.clone().recipient(),
+        };
+        let agents = agents::start(world, cards, added);
         let limits = settings.federation.outbound_limits();
         let webhooks = webhooks::start(&settings.push, &stores, &egress, &clock, &telemetry);
         let outbound = Outbound::new(Arc::clone(&federation), egress, Arc::clone(&clock), limits);
@@ -236,7 +244,8 @@ impl Parts {
         watch(&health, "replay", &replay);
         watch(&health, "audit", &audit);
         watch(&health, "bus", &bus);
-        watch(&health, "registry", &registry);
+        watch(&health, "registry", &agents.registry);
+        watch(&health, "control", &agents.control);
         watch(&health, "push", &webhooks.notifier);
         let others = stores.replicas();
         Ok(Self {
@@ -244,7 +253,7 @@ impl Parts {
             table: ShardTable::new(settings.worker_count()),
             task_metrics: TaskMetrics::new(&telemetry.meter()),
             edge_metrics: EdgeMetrics::new(&telemetry.meter()),
-            agents: hosted.table,
+            agents: agents.table,
             outbound: Arc::new(outbound),
             drain: CancellationToken::new(),
             origin: origin.as_str().into(),
@@ -253,7 +262,8 @@ impl Parts {
             telemetry,
             clock,
             stores,
-            registry,
+            registry: agents.registry,
+            control: agents.control,
             federation,
             replay,
             webhooks,
@@ -276,19 +286,15 @@ impl Parts {
         .start();
         Some(Edge {
             limits: settings.limits.clone(),
-            gates: Gates {
-                open: settings.a2a_enabled,
-                internal_token: settings.internal_token.clone(),
-                gateway_secret: settings.gateway_secret.clone(),
-                gateway_enforced: settings.gateway_enforced,
-                federation: settings.federation.enabled,
-                client_rules: settings.client_rules(),
-                dialect: settings.dialect.into(),
-            },
+            gates: gates(settings),
             tasks,
             webhooks: self.webhooks.operations.clone(),
             agents: Arc::clone(&self.agents),
             cards: self.registry.clone().recipient(),
+            control: settings
+                .control_plane
+                .enabled
+                .then(|| self.control.clone().recipient()),
             verifier: verifier.recipient(),
             outbound: Arc::clone(&self.outbound),
             bus: self.bus.clone().recipient(),
@@ -370,6 +376,18 @@ impl Parts {
                 retention::sweep(store.as_ref(), &table, bounds, clock.as_ref()).await;
             }
         });
+    }
+}
+
+fn gates(settings: &NodeSettings) -> Gates {
+    Gates {
+        open: settings.a2a_enabled,
+        internal_token: settings.internal_token.clone(),
+        gateway_secret: settings.gateway_secret.clone(),
+        gateway_enforced: settings.gateway_enforced,
+        federation: settings.federation.enabled,
+        client_rules: settings.client_rules(),
+        dialect: settings.dialect.into(),
     }
 }
 

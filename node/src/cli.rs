@@ -1,4 +1,5 @@
-//! The command line of `archipel`. Read `serve` (a node), `call` (one call to an agent), `card`, `keys`.
+//! The command line of `archipel`. Read `serve` (a node), `call` (one call to an agent), `agents` (which there are), `card`,
+//! `keys`.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use clap::{Parser, Subcommand};
 
 use crate::config::NodeSettings;
 
+mod agents;
 mod call;
 mod card;
 mod keys;
@@ -41,6 +43,8 @@ enum Action {
     Call(call::Call),
     /// Shows an agent's card, checks who signed one, signs one.
     Card(card::Card),
+    /// Shows, adds, changes, pauses and removes the agents of a node that runs.
+    Agents(agents::Agents),
 }
 
 /// How the outcome is told.
@@ -72,6 +76,7 @@ pub async fn run(command: Command) -> ExitCode {
             let outcome = Outcome { json: false };
             card::card(card, &config_file(command.config, &outcome)).await
         }
+        Action::Agents(agents) => agents::agents(agents).await,
     };
     outcome.unwrap_or_else(|error| {
         // When standard error is gone too, the exit code says what is left to say.

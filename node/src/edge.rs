@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::audit::Record;
 use crate::bus::Deliver;
 use crate::config::{CardCheck, LimitSettings, RootCard};
+use crate::control::Control;
 use crate::error::Failure;
 use crate::federation::VerifyPeer;
 use crate::federation::outbound::Outbound;
@@ -32,10 +33,12 @@ use crate::tasks::Tasks;
 pub mod auth;
 mod binding;
 mod card;
+mod control;
 mod extensions;
 mod limits;
 mod operation;
 mod operator;
+mod passthrough;
 mod peer;
 mod rest;
 mod rpc;
@@ -66,6 +69,8 @@ pub struct Edge {
     pub agents: SharedAgents,
     /// What their cards say.
     pub cards: Recipient<ReadCard>,
+    /// Adds, changes and removes agents, where that is enabled.
+    pub control: Option<Recipient<Control>>,
     /// This worker's verifier of federation tokens.
     pub verifier: Recipient<VerifyPeer>,
     /// The way to peers.
@@ -138,6 +143,12 @@ async fn call_agent(
     let agent = find_agent(request, edge, target, &caller)?;
     // The body, bounded in size and time.
     let body = limits::read_body(request, payload, &edge.limits).await?;
+    // An agent that keeps its own tasks gets the request as it came: what is in it is between the two.
+    if let Some(elsewhere) = &agent.passthrough {
+        let below = binding.path();
+        let called = (agent.as_ref(), elsewhere.as_ref());
+        return passthrough::forward(request, edge, &caller, called, below, body).await;
+    }
     // The envelope, and the version: it decides what method, path and parameters mean.
     let call = binding.open(request, &body)?;
     // The operation. Whose task it is is decided by the task itself, for every operation alike.
@@ -220,6 +231,23 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(only(
             &["/api/mesh/bus/{channel}"],
             web::post().to(operator::bus),
+        ))
+        .service(
+            web::resource("/api/agents")
+                .route(web::get().to(control::list))
+                .route(web::post().to(control::add))
+                .default_service(web::to(operator::wrong_method)),
+        )
+        .service(
+            web::resource("/api/agents/{id}")
+                .route(web::get().to(control::show))
+                .route(web::patch().to(control::change))
+                .route(web::delete().to(control::remove))
+                .default_service(web::to(operator::wrong_method)),
+        )
+        .service(only(
+            &["/api/agents/{id}/{step}"],
+            web::post().to(control::shift),
         ))
         .service(only(&["/api/health"], web::get().to(operator::health)))
         .service(only(&["/livez"], web::get().to(operator::live)))

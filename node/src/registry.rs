@@ -15,7 +15,8 @@ use archipel_protocol::a2a::{AgentCard, AgentInterface, Capabilities};
 use archipel_protocol::object::{Extra, Json};
 use serde_json::Value;
 
-use crate::agents::run::{AgentRun, NotNow};
+use crate::agents::passthrough::PassthroughAgent;
+use crate::agents::run::{Admission, AgentRun, NotNow};
 use crate::cards::declared::Declared;
 use crate::cards::shelf::{CardSort, CardSource, Found, Making, NoCard, Place, Shelf};
 use crate::cards::{CardForm, ServedCard};
@@ -23,6 +24,7 @@ use crate::config::{AgentSettings, Visibility};
 use crate::tasks::executor::AgentExecutor;
 
 /// An agent of this node, as requests see it.
+#[derive(Clone)]
 pub struct HostedAgent {
     /// Its name in our URLs.
     pub id: Arc<str>,
@@ -34,6 +36,10 @@ pub struct HostedAgent {
     pub declared: Arc<Declared>,
     /// Whether it is to be called now; nobody asks that of agents that run in this process.
     pub run: Option<Arc<AgentRun>>,
+    /// It keeps its own tasks: requests go to it as they came.
+    pub passthrough: Option<Arc<PassthroughAgent>>,
+    /// The operator paused it.
+    pub paused: bool,
 }
 
 impl HostedAgent {
@@ -42,9 +48,27 @@ impl HostedAgent {
     /// # Errors
     /// Why nobody does.
     pub fn begin_turn(&self) -> Result<Arc<dyn AgentExecutor>, NotNow> {
+        self.check_paused()?;
         match &self.run {
             Some(run) => run.begin(&self.executor),
             None => Ok(Arc::clone(&self.executor)),
+        }
+    }
+
+    /// Lets a request in that goes to the agent as it came.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn admit(&self) -> Result<Option<Admission>, NotNow> {
+        self.check_paused()?;
+        self.run.as_ref().map(AgentRun::admit).transpose()
+    }
+
+    fn check_paused(&self) -> Result<(), NotNow> {
+        match (self.paused, &self.run) {
+            (false, _) => Ok(()),
+            (true, None) => Err(NotNow::Paused),
+            (true, Some(run)) => Err(run.refuse(NotNow::Paused)),
         }
     }
 }
@@ -93,6 +117,16 @@ pub struct HostedCard {
     pub declared: Arc<Declared>,
 }
 
+/// Tells of an agent's cards: those of one that is new or another now, or that there are none any more.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub enum ChangeCard {
+    /// These count from now on.
+    Put(HostedCard),
+    /// The agent is gone.
+    Drop(Arc<str>),
+}
+
 /// Asks for a card of an agent.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<ServedCard, NoCard>")]
@@ -121,18 +155,27 @@ pub struct AgentRegistry {
 
 impl AgentRegistry {
     /// A registry of these agents.
-    pub fn new(cards: Vec<HostedCard>, settings: CardSettings, clock: Arc<dyn Clock>) -> Self {
-        let shelves = cards
-            .into_iter()
-            .map(|card| {
-                let shelf = Shelf::new(card.source, card.extra);
-                (card.agent, (shelf, card.declared))
-            })
-            .collect();
-        Self {
-            shelves,
+    pub fn new(cards: Vec<ChangeCard>, settings: CardSettings, clock: Arc<dyn Clock>) -> Self {
+        let mut registry = Self {
+            shelves: BTreeMap::new(),
             settings,
             clock,
+        };
+        for card in cards {
+            registry.change(card);
+        }
+        registry
+    }
+
+    fn change(&mut self, change: ChangeCard) {
+        match change {
+            ChangeCard::Put(card) => {
+                let shelf = Shelf::new(card.source, card.extra);
+                self.shelves.insert(card.agent, (shelf, card.declared));
+            }
+            ChangeCard::Drop(agent) => {
+                self.shelves.remove(&agent);
+            }
         }
     }
 
@@ -161,6 +204,14 @@ impl Actor for AgentRegistry {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(1024);
+    }
+}
+
+impl Handler<ChangeCard> for AgentRegistry {
+    type Result = ();
+
+    fn handle(&mut self, change: ChangeCard, _: &mut Self::Context) {
+        self.change(change);
     }
 }
 

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use uuid::Uuid;
 
+pub mod agents;
 pub mod embedded;
 pub mod memory;
 pub mod redis;

@@ -12,6 +12,7 @@ use archipel_kit::client::{Answer, ClientError, RequestBody, Timeouts};
 use archipel_kit::settings::Secret;
 use archipel_protocol::a2a::{Artifact, Message, Part, TaskState};
 use archipel_protocol::object::{Extra, Json};
+use futures_util::future::LocalBoxFuture;
 use futures_util::{FutureExt, StreamExt};
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, StatusCode};
@@ -23,6 +24,7 @@ use crate::agents::openai::chat::{Chat, Heard};
 use crate::agents::openai::chunk::{Chunk, Piece};
 use crate::agents::upstream::sse::SseReader;
 use crate::agents::upstream::{UpstreamLimits, failure, is_event_stream};
+use crate::control::hosted::Probe;
 use crate::egress::{Destination, Egress};
 use crate::tasks::executor::{
     AgentExecutor, ExecutorFailure, Turn, TurnEvent, TurnEvents, TurnFuture,
@@ -33,6 +35,9 @@ mod chunk;
 
 /// The one artifact of an answer.
 const ANSWER: &str = "answer";
+
+/// How long it may take to see whether an endpoint is there.
+const LOOK: Duration = Duration::from_secs(10);
 
 /// How long the end of a stream may take after its last event, before the connection is given up instead of kept.
 const END_OF_STREAM: Duration = Duration::from_millis(100);
@@ -187,6 +192,38 @@ impl ChatAgent {
         }
     }
 
+    /// Asks for the list of models, which costs nothing; an endpoint without such a list is there, too.
+    async fn models(&self) -> Result<(), ExecutorFailure> {
+        let mut url = self.settings.url.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().push("models");
+        }
+        let mut request = Request::new(RequestBody::empty());
+        *request.uri_mut() = url
+            .as_str()
+            .parse()
+            .map_err(|_| ExecutorFailure::Unreachable)?;
+        if let Some(authorization) = &self.authorization {
+            let headers = request.headers_mut();
+            headers.insert(AUTHORIZATION, authorization.clone());
+        }
+        let limits = Timeouts {
+            first_byte: Some(LOOK),
+            idle: None,
+            total: Some(LOOK),
+        };
+        let sent = self.egress.send(self.settings.destination, request, limits);
+        let answer = sent.await.map_err(broken)?;
+        let is_missing = matches!(
+            answer.status,
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED
+        );
+        match refused(answer.status).filter(|_| !is_missing) {
+            None => Ok(()),
+            Some(failure) => Err(failure),
+        }
+    }
+
     /// Streams the answer into its artifact; gives back the whole of it.
     async fn listen(&self, answer: Answer, events: &TurnEvents) -> Result<String, ExecutorFailure> {
         let limit = self.settings.limits.max_event_bytes;
@@ -276,6 +313,12 @@ impl Answered {
             )),
             _ => Ok(self.text),
         }
+    }
+}
+
+impl Probe for ChatAgent {
+    fn look(self: Arc<Self>) -> LocalBoxFuture<'static, Result<(), ExecutorFailure>> {
+        Box::pin(async move { self.models().await })
     }
 }
 

@@ -5,7 +5,7 @@
 //! dropped and tells the breaker how the turn went.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use archipel_kit::clock::Clock;
@@ -49,6 +49,8 @@ pub struct RunSnapshot {
     pub turns: usize,
     /// Of the breaker.
     pub breaker: BreakerState,
+    /// It did not answer when it was last looked after.
+    pub away: bool,
 }
 
 /// See the module.
@@ -60,9 +62,14 @@ pub struct AgentRun {
     /// One permit for each turn that may run.
     places: Option<Arc<Semaphore>>,
     breaker: Mutex<Breaker>,
+    /// It did not answer when it was last looked after.
+    away: AtomicBool,
     clock: Arc<dyn Clock>,
     metrics: AgentMetrics,
 }
+
+/// The place of a turn among those that run; given back when it is dropped.
+pub type Place = Option<OwnedSemaphorePermit>;
 
 /// A turn that was let in.
 #[derive(Debug)]
@@ -85,6 +92,7 @@ impl AgentRun {
             turns: AtomicUsize::new(0),
             places: (limits.concurrent > 0).then(|| Arc::new(Semaphore::new(limits.concurrent))),
             breaker: Mutex::new(Breaker::new(rule)),
+            away: AtomicBool::new(false),
             clock,
             metrics,
         }
@@ -95,11 +103,17 @@ impl AgentRun {
         RunSnapshot {
             turns: self.turns.load(Ordering::Relaxed),
             breaker: self.breaker.lock().state(),
+            away: self.away.load(Ordering::Relaxed),
         }
     }
 
-    /// Waits until fewer turns run than may; `None` where there is no limit.
-    async fn place(&self) -> Option<OwnedSemaphorePermit> {
+    /// Notes how it was found when it was looked after.
+    pub fn note_away(&self, away: bool) {
+        self.away.store(away, Ordering::Relaxed);
+    }
+
+    /// Waits until fewer turns run than may; nothing to wait for where there is no limit.
+    async fn place(&self) -> Place {
         let places = Arc::clone(self.places.as_ref()?);
         // It is never closed.
         places.acquire_owned().await.ok()
@@ -173,6 +187,11 @@ impl AgentRun {
 }
 
 impl Admission {
+    /// Waits until fewer turns run than may.
+    pub async fn place(&self) -> Place {
+        self.run.place().await
+    }
+
     /// Ends the turn.
     pub fn settle(&mut self, verdict: Verdict) {
         let Some(pass) = self.pass.take() else {
@@ -226,7 +245,7 @@ impl AgentExecutor for AdmittedTurn {
             has_begun: false,
         };
         Box::pin(async move {
-            let place = running.admission.run.place();
+            let place = running.admission.place();
             let Some(_place) = turn.canceled.run_until_cancelled(place).await else {
                 return Err(ExecutorFailure::Ended);
             };

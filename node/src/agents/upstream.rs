@@ -16,6 +16,7 @@ use archipel_kit::clock::Clock;
 use archipel_kit::settings::Secret;
 use archipel_protocol::a2a::{SendMessageParams, StreamEvent};
 use futures_util::StreamExt;
+use futures_util::future::LocalBoxFuture;
 use http::header::HeaderValue;
 use tokio::sync::SetOnce;
 use tokio::time::{sleep, timeout};
@@ -28,6 +29,7 @@ use crate::agents::upstream::relay::Relay;
 use crate::agents::upstream::sse::SseReader;
 use crate::agents::upstream::wire::addressed;
 use crate::cards::trust::CardTrust;
+use crate::control::hosted::Probe;
 use crate::egress::{Destination, Egress};
 use crate::tasks::executor::{AgentExecutor, ExecutorFailure, Turn, TurnEvents, TurnFuture};
 
@@ -316,6 +318,12 @@ impl UpstreamAgent {
                 }
             });
         }
+    }
+}
+
+impl Probe for UpstreamAgent {
+    fn look(self: Arc<Self>) -> LocalBoxFuture<'static, Result<(), ExecutorFailure>> {
+        Box::pin(async move { self.caller.look().await })
     }
 }
 

@@ -7,10 +7,11 @@ use archipel_kit::clock::Clock;
 use crate::app::StartError;
 use crate::config::{Durability, KeepFor, NodeSettings, StoreKind};
 use crate::replicas::Replicas;
+use crate::store::agents::{AgentRow, AgentStore, MemoryAgents};
 use crate::store::embedded::{self, EmbeddedSettings, EmbeddedStore};
 use crate::store::memory::MemoryStore;
 use crate::store::redis::{Address, RedisStore};
-use crate::store::{AuditStore, ClaimStore, Retention, TaskStore, WebhookStore};
+use crate::store::{AuditStore, ClaimStore, Retention, StoreError, TaskStore, WebhookStore};
 
 /// The ports, and what has to be closed.
 pub(super) struct Stores {
@@ -18,6 +19,7 @@ pub(super) struct Stores {
     pub(super) webhooks: Arc<dyn WebhookStore>,
     pub(super) claims: Arc<dyn ClaimStore>,
     pub(super) audit: Arc<dyn AuditStore>,
+    pub(super) agents: Arc<dyn AgentStore>,
     pub(super) retention: Retention,
     redis: Option<Arc<RedisStore>>,
     embedded: Option<Arc<EmbeddedStore>>,
@@ -26,47 +28,22 @@ pub(super) struct Stores {
 impl Stores {
     /// Opens what the settings ask for.
     pub(super) fn open(settings: &NodeSettings, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
-        let ms = |keep: KeepFor| u64::try_from(keep.as_millis()).unwrap_or(u64::MAX);
-        let keep_for_ms = ms(settings.retention.keep_for);
-        let keep_waiting_for_ms = ms(settings.retention.keep_waiting_for);
         // An address that is none was refused with the rest of the configuration.
         if let Ok(Some(address)) = Address::from_settings(&settings.redis) {
             let store = Arc::new(RedisStore::open(address, &settings.redis, clock)?);
-            let retention = Retention {
-                keep_for_ms,
-                keep_waiting_for_ms,
-                keep_count: settings.retention.keep_count,
-            };
+            let retention = retention(settings, settings.retention.keep_count);
             return Ok(Self {
-                tasks: store.clone(),
-                webhooks: store.clone(),
-                claims: store.clone(),
-                audit: store.clone(),
-                retention,
-                redis: Some(store),
-                embedded: None,
+                redis: Some(store.clone()),
+                ..Self::of(store.clone(), store, retention)
             });
         }
         match settings.store {
             StoreKind::Memory => {
                 let keep_count = settings.retention.keep_count_in_memory;
-                let store = Arc::new(MemoryStore::new(
-                    usize::try_from(keep_count).unwrap_or(usize::MAX),
-                ));
-                let retention = Retention {
-                    keep_for_ms,
-                    keep_waiting_for_ms,
-                    keep_count,
-                };
-                Ok(Self {
-                    tasks: store.clone(),
-                    webhooks: store.clone(),
-                    claims: store.clone(),
-                    audit: store,
-                    retention,
-                    redis: None,
-                    embedded: None,
-                })
+                let store = MemoryStore::new(usize::try_from(keep_count).unwrap_or(usize::MAX));
+                let agents = Arc::new(MemoryAgents::default());
+                let retention = retention(settings, keep_count);
+                Ok(Self::of(Arc::new(store), agents, retention))
             }
             StoreKind::Embedded => {
                 let store = Arc::new(EmbeddedStore::open(&EmbeddedSettings {
@@ -74,21 +51,39 @@ impl Stores {
                     durability: settings.durability.into(),
                     max_bytes: settings.max_store_size.map(|size| size.bytes() as u64),
                 })?);
-                let retention = Retention {
-                    keep_for_ms,
-                    keep_waiting_for_ms,
-                    keep_count: settings.retention.keep_count,
-                };
+                let retention = retention(settings, settings.retention.keep_count);
                 Ok(Self {
-                    tasks: store.clone(),
-                    webhooks: store.clone(),
-                    claims: store.clone(),
-                    audit: store.clone(),
-                    retention,
-                    redis: None,
-                    embedded: Some(store),
+                    embedded: Some(store.clone()),
+                    ..Self::of(store.clone(), store, retention)
                 })
             }
+        }
+    }
+
+    fn of<S>(store: Arc<S>, agents: Arc<dyn AgentStore>, retention: Retention) -> Self
+    where
+        S: TaskStore + WebhookStore + ClaimStore + AuditStore + 'static,
+    {
+        Self {
+            tasks: store.clone(),
+            webhooks: store.clone(),
+            claims: store.clone(),
+            audit: store,
+            agents,
+            retention,
+            redis: None,
+            embedded: None,
+        }
+    }
+
+    /// The agents that were added while the node ran. A store elsewhere that does not answer is read again later.
+    pub(super) async fn added_agents(&self) -> Result<Vec<AgentRow>, StoreError> {
+        match self.agents.agents().await {
+            Err(error) if self.agents.is_shared() => {
+                tracing::warn!(%error, "agents that were added are not known yet");
+                Ok(Vec::new())
+            }
+            read => read,
         }
     }
 
@@ -110,6 +105,15 @@ impl Stores {
         if let Some(embedded) = &self.embedded {
             embedded.close().await;
         }
+    }
+}
+
+fn retention(settings: &NodeSettings, keep_count: u64) -> Retention {
+    let ms = |keep: KeepFor| u64::try_from(keep.as_millis()).unwrap_or(u64::MAX);
+    Retention {
+        keep_for_ms: ms(settings.retention.keep_for),
+        keep_waiting_for_ms: ms(settings.retention.keep_waiting_for),
+        keep_count,
     }
 }
 

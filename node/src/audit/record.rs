@@ -46,6 +46,12 @@ pub enum AuditAction {
     BusRefused,
     #[serde(rename = "outbound.call")]
     OutboundCall,
+    #[serde(rename = "agent.created")]
+    AgentCreated,
+    #[serde(rename = "agent.changed")]
+    AgentChanged,
+    #[serde(rename = "agent.deleted")]
+    AgentDeleted,
     #[serde(rename = "audit.dropped")]
     AuditDropped,
 }

@@ -36,6 +36,14 @@ pub(super) enum Call<'a> {
 }
 
 impl Binding {
+    /// What follows the agent's own path, without the slash between them.
+    pub(super) fn path(&self) -> &str {
+        match self {
+            Self::JsonRpc => "",
+            Self::HttpJson { below } => below,
+        }
+    }
+
     /// HTTP+JSON, of a request whose route says what is below its agent.
     pub(super) fn below(request: &HttpRequest) -> Self {
         // Not through an extractor: those decode what keeps segments apart.

@@ -4,8 +4,9 @@
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::agents::breaker::BreakerState;
 use crate::audit::{AuditAction, AuditOutcome};
 use crate::bus::{BusRefusal, Deliver};
 use crate::edge::{Edge, auth, limits};
@@ -29,7 +30,19 @@ pub(super) async fn ready(edge: web::Data<Edge>) -> HttpResponse {
     };
     response
         .insert_header((CACHE_CONTROL, "no-store"))
-        .json(json!({"ok": ok, "missing": missing}))
+        .json(json!({"ok": ok, "missing": missing, "agents": troubled(&edge)}))
+}
+
+/// How many agents elsewhere are in trouble. That is for people: a node is ready whatever its agents do.
+fn troubled(edge: &Edge) -> Value {
+    let agents = edge.agents.load();
+    let runs = agents.iter().filter_map(|agent| agent.run.as_ref());
+    let (mut away, mut left_alone) = (0, 0);
+    for run in runs.map(|run| run.snapshot()) {
+        away += usize::from(run.away);
+        left_alone += usize::from(run.breaker != BreakerState::Passing);
+    }
+    json!({"away": away, "left_alone": left_alone})
 }
 
 /// `GET /api/health` (contract/a2a-surface.md 9).

@@ -118,7 +118,8 @@ fn below(request: &HttpRequest, call: &Call<'_>) -> String {
     }
 }
 
-fn verb(request: &HttpRequest) -> http::Method {
+/// The method of a request.
+pub(super) fn verb(request: &HttpRequest) -> http::Method {
     // The router has let only methods through that both libraries know.
     http::Method::from_bytes(request.method().as_str().as_bytes()).unwrap_or(http::Method::POST)
 }
@@ -193,6 +194,11 @@ impl Speaks {
     }
 }
 
+/// Whether an answer is a stream of events.
+pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
+    Speaks::of(headers) == Speaks::Events
+}
+
 /// A peer speaks in our name here, so only headers that mean nothing beyond the answer go on: no cookies, no places.
 const PASSED_BACK: [HeaderName; 9] = [
     CONTENT_TYPE,
@@ -225,7 +231,10 @@ fn pass_back(answer: Answer, edge: &Edge) -> HttpResponse {
 }
 
 /// A peer's stream that ends with this node, with a comment that says so, and whose breaking off is told in the stream.
-fn guarded(answer: Answer, edge: &Edge) -> impl Stream<Item = Result<Bytes, ClientError>> + use<> {
+pub(super) fn guarded(
+    answer: Answer,
+    edge: &Edge,
+) -> impl Stream<Item = Result<Bytes, ClientError>> + use<> {
     let drain = edge.drain.clone();
     let until = async move {
         drain.cancelled().await;

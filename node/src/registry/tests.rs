@@ -65,7 +65,12 @@ impl World {
         };
         let clock_port: Arc<dyn Clock> = Arc::clone(&clock) as _;
         Self {
-            registry: AgentRegistry::new(cards, settings, clock_port).start(),
+            registry: AgentRegistry::new(
+                cards.into_iter().map(ChangeCard::Put).collect(),
+                settings,
+                clock_port,
+            )
+            .start(),
             clock,
             shown,
         }
@@ -272,6 +277,8 @@ fn agents_are_found_by_id_and_one_answers_for_the_node() {
             executor: Arc::new(Echo),
             declared: Arc::default(),
             run: None,
+            passthrough: None,
+            paused: false,
         })
     };
     let agents = || vec![agent("a"), agent("b")];

@@ -45,6 +45,7 @@ macro_rules! contract {
     };
 }
 
+mod agents;
 mod lists;
 mod webhooks;
 

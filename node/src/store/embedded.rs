@@ -24,6 +24,7 @@ use webhooks::WebhookWrite;
 use writer::{Counts, Order, Writer};
 use writes::{Write, Written};
 
+mod agents;
 mod checkpoint;
 mod lists;
 mod readers;

@@ -6,7 +6,7 @@
 //! append-only file, without eviction, and with replicas that are waited for (`min-replicas-to-write`) where a failover
 //! must lose nothing.
 //!
-//! Read `address` (where it is), `link` (the connection), `keys` (what stands where), then `tasks`, `claims`, `audit` and
+//! Read `address` (where it is), `link` (the connection), `keys` (what stands where), then `tasks`, `claims`, `audit`, `agents` and
 //! `replicas` with their scripts in `lua/`, and `notices` (what Redis tells by itself). A user of Redis (ACL) needs `~PREFIX:* &PREFIX:* +@read +@write +@scripting
 //! +@pubsub +@connection +info +time`.
 
@@ -25,6 +25,7 @@ pub use link::LinkError;
 use notices::Notices;
 
 mod address;
+mod agents;
 mod audit;
 mod claims;
 mod keys;

@@ -16,9 +16,10 @@ use crate::ECHO;
 async fn a_node_says_that_it_lives_and_is_ready() {
     let node = TestNode::start(|_| {});
     let ready = node.stranger().get("/readyz").await;
+    let agents = json!({"away": 0, "left_alone": 0});
     assert_eq!(
         (ready.status, ready.json()),
-        (200, json!({"ok": true, "missing": []}))
+        (200, json!({"ok": true, "missing": [], "agents": agents}))
     );
     for path in ["/livez", "/api/health"] {
         let answer = node.stranger().get(path).await;

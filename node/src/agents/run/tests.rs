@@ -64,7 +64,12 @@ impl Agent {
     }
 
     fn check(&self, turns: usize, breaker: BreakerState) {
-        assert_eq!(self.run.snapshot(), RunSnapshot { turns, breaker });
+        let expected = RunSnapshot {
+            turns,
+            breaker,
+            away: false,
+        };
+        assert_eq!(self.run.snapshot(), expected);
     }
 }
 

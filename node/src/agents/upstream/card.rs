@@ -149,6 +149,16 @@ impl Caller {
         }
     }
 
+    /// Whether the agent answers at all: one that has no card is there, too.
+    pub(super) async fn look(&self) -> Result<(), ExecutorFailure> {
+        let uri = card_below(self.url()).ok_or(ExecutorFailure::Unreachable)?;
+        let answer = self.get(Some(Version::V1), uri).await?;
+        if answer.status.is_server_error() {
+            return Err(refused(answer.status));
+        }
+        Ok(())
+    }
+
     async fn get(&self, version: Option<Version>, uri: Uri) -> Result<Answer, ExecutorFailure> {
         let named = version.unwrap_or(Version::V1);
         let mut request = self.request(named, uri, JSON, RequestBody::empty());

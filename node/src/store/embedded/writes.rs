@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
+use super::agents::{self, AgentWrite};
 use super::rows::{MAX_SEQ, context, pack, place, rows_limit, signed, unsigned};
 use super::tally::{Move, Tally};
 use super::webhooks::{self, WebhookWrite};
@@ -20,6 +21,7 @@ pub(super) enum Write {
         now_ms: u64,
     },
     Webhook(WebhookWrite),
+    Agent(AgentWrite),
     Append(Vec<AuditRow>),
     Purge {
         retention: Retention,
@@ -51,6 +53,7 @@ pub(super) fn apply(
             now_ms,
         } => claim(connection, key, *expires_at_ms, *now_ms).map(Written::Claim),
         Write::Webhook(write) => webhooks::apply(connection, tally, write),
+        Write::Agent(write) => agents::apply(connection, write),
         Write::Append(rows) => append_audit(connection, rows).map(|()| Written::Done),
         Write::Purge {
             retention,

@@ -126,6 +126,10 @@ impl Keys {
         self.of_partition(0, "audit")
     }
 
+    pub(super) fn agents(&self) -> String {
+        self.of_partition(0, "agents")
+    }
+
     fn of_task(&self, id: Uuid, what: &str) -> String {
         let partition = partition(id);
         format!("{}:{{{partition}}}:{what}:{}", self.prefix, id.simple())
