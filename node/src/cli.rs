@@ -104,6 +104,11 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_command_can_be_parsed() {
+        <Command as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
     fn the_configuration_may_be_named_before_and_after_the_command() {
         let check = |arguments: &[&str]| {
             let all = [&["archipel"], arguments].concat();

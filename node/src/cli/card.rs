@@ -58,7 +58,7 @@ struct Place {
     node: String,
     /// Version of A2A whose card is asked for.
     #[arg(long, value_name = "VERSION", default_value = VERSION)]
-    version: String,
+    a2a_version: String,
 }
 
 #[derive(Debug, clap::Args)]
@@ -166,7 +166,7 @@ async fn read(place: &Place) -> anyhow::Result<String> {
     };
     let mut request = Request::get(&uri)
         .header(ACCEPT, "application/json")
-        .header("a2a-version", &place.version)
+        .header("a2a-version", &place.a2a_version)
         .body(RequestBody::empty())?;
     if let Some(token) = &place.token {
         let mut value = HeaderValue::from_str(&format!("Bearer {token}"))

@@ -4,10 +4,10 @@ use archipel_protocol::a2a::card::{
     CardSigner, TrustedKeys,
     signature::{VerifyError, verify},
 };
-use archipel_tests::mesh::{FakeAgent, Refusal, TestMesh, TestNode, say, state_of};
+use archipel_tests::mesh::{FakeAgent, Refusal, TestMesh, TestNode, run, say, state_of};
 use serde_json::{Value, json};
 
-use crate::upstream_agent;
+use crate::{NODE, upstream_agent};
 
 const CARD: &str = "/.well-known/agent-card.json";
 
@@ -374,4 +374,40 @@ async fn an_extended_card_is_for_callers_in_every_binding_and_through_a_peer() {
         refusal.await,
         Refusal::new(200, -32004, "UNSUPPORTED_OPERATION")
     );
+}
+
+#[tokio::test]
+async fn an_operator_can_see_check_and_sign_a_card() {
+    let node = TestNode::start(|_| {});
+    let directory = tempfile::tempdir().unwrap();
+    let keys = node.stranger().get("/.well-known/jwks.json").await;
+    std::fs::write(directory.path().join("keys.json"), keys.text()).unwrap();
+    let card = async |arguments: &[&str]| {
+        let all = [&["card"], arguments].concat();
+        run(NODE, directory.path(), &all, &[("HOME", "/")]).await
+    };
+    let at = ["--node", node.origin()];
+    let shown = card(&[&["show", "echo", "--json"], &at[..]].concat()).await;
+    assert_eq!(shown.code, Some(0), "{shown:?}");
+    std::fs::write(directory.path().join("card.json"), &shown.out).unwrap();
+    let verified = card(&["verify", "card.json", "--keys", "keys.json"]).await;
+    assert_eq!(verified.code, Some(0), "{verified:?}");
+    let other = "5".repeat(64);
+    let asked = ["verify", "echo", "--ed25519", &other, "--json"];
+    let unknown = card(&[&asked, &at[..]].concat()).await;
+    assert_eq!(unknown.code, Some(1), "{unknown:?}");
+    let told: Value = serde_json::from_str(&unknown.out).unwrap();
+    assert_eq!(told["verified"], false);
+    let changed = shown.out.replace("\"Echo\"", "\"Other\"");
+    std::fs::write(directory.path().join("card.json"), changed).unwrap();
+    let refused = card(&["verify", "card.json", "--keys", "keys.json"]).await;
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    // The key of the node, as its configuration says it.
+    let config = node.config().write();
+    let config = config.to_str().unwrap();
+    let signed = card(&["sign", "card.json", "--config", config]).await;
+    assert_eq!(signed.code, Some(0), "{signed:?}");
+    std::fs::write(directory.path().join("card.json"), &signed.out).unwrap();
+    let verified = card(&["verify", "card.json", "--keys", "keys.json"]).await;
+    assert_eq!(verified.code, Some(0), "{verified:?}");
 }
