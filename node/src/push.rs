@@ -3,7 +3,7 @@
 //! Owns [`Webhooks`], the operations on them. Read `kept` (what of a webhook is stored), `signal` (how tasks say that there
 //! is something to tell), `notifier` (the actor that sees to it), `lane` (one webhook: its events in order, one at a
 //! time), `request` (one delivery and what its answer means), `pause` (how long after a failure) and `slots` (how many at
-//! once).
+//! once), `lease` (which replica).
 //!
 //! The store is the queue: an event counts as told when the receiver has accepted it and the store has the new place of
 //! the webhook. So nothing is lost or told out of order when the node dies, but the event that was on its way then is told
@@ -30,6 +30,7 @@ use crate::tasks::task_id;
 
 mod kept;
 mod lane;
+mod lease;
 pub mod notifier;
 mod pause;
 mod request;

@@ -34,6 +34,10 @@ pub(super) fn start(
     let ports = PushPorts {
         tasks: Arc::clone(&stores.tasks),
         webhooks: Arc::clone(&stores.webhooks),
+        claims: stores
+            .replicas()
+            .is_some()
+            .then(|| Arc::clone(&stores.claims)),
         egress: Arc::clone(egress),
         clock: Arc::clone(clock),
         settings: settings.clone(),

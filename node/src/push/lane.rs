@@ -17,13 +17,14 @@ use url::form_urlencoded::byte_serialize;
 use uuid::Uuid;
 
 use super::kept;
+use super::lease::Lease;
 use super::pause::pause;
 use super::request::{Outcome, outcome, request};
 use super::slots::Slots;
 use crate::egress::{Destination, Egress};
 use crate::metrics::{PushMetrics, PushOutcome};
 use crate::push::PushSettings;
-use crate::store::{StoreError, TaskStore, Webhook, WebhookStore};
+use crate::store::{ClaimStore, StoreError, TaskStore, Webhook, WebhookStore};
 use crate::tasks::feed::{LogEvent, Settled};
 use crate::tasks::machine::Record;
 
@@ -35,6 +36,8 @@ const MAX_ANSWER: usize = 4096;
 pub(super) struct LanePorts {
     pub(super) tasks: Arc<dyn TaskStore>,
     pub(super) webhooks: Arc<dyn WebhookStore>,
+    /// Where several replicas are one node.
+    pub(super) claims: Option<Arc<dyn ClaimStore>>,
     pub(super) egress: Arc<Egress>,
     pub(super) destination: Destination,
     pub(super) clock: Arc<dyn Clock>,
@@ -50,6 +53,7 @@ pub(super) struct Lane {
     pub(super) webhook: Arc<str>,
     /// There may be more than when the lane last looked.
     pub(super) more: Rc<Cell<bool>>,
+    pub(super) lease: Lease,
 }
 
 /// Why a lane came to its end.
@@ -84,11 +88,13 @@ enum Failure {
     Hopeless,
     /// Ours: the receiver has no part in it.
     Store,
+    /// Another replica is at it.
+    Elsewhere,
 }
 
 impl Lane {
     /// Tells everything there is to tell.
-    pub(super) async fn run(self) -> LaneEnd {
+    pub(super) async fn run(mut self) -> LaneEnd {
         let mut failures = 0;
         let mut failing_since = None;
         loop {
@@ -116,7 +122,7 @@ impl Lane {
                     now.saturating_sub(since) >= self.ports.settings.give_up_after
                 }
                 Failure::Hopeless => true,
-                Failure::Store => false,
+                Failure::Store | Failure::Elsewhere => false,
             };
             if is_over && self.give_up().await {
                 return LaneEnd::Over;
@@ -126,7 +132,7 @@ impl Lane {
     }
 
     /// Tells one event, if there is one.
-    async fn step(&self) -> Result<Step, StoreError> {
+    async fn step(&mut self) -> Result<Step, StoreError> {
         let Some((_, config)) = self.read().await? else {
             return Ok(Step::Over);
         };
@@ -143,7 +149,11 @@ impl Lane {
         let Some(item) = self.next(&webhook, &config).await? else {
             return Ok(Step::UpToDate);
         };
-        let Some(request) = request(&config, item.body, &self.key(item.through)) else {
+        let key = self.key(item.through);
+        if !self.is_ours(&key, item.through).await? {
+            return Ok(Step::Failed(Failure::Elsewhere));
+        }
+        let Some(request) = request(&config, item.body, &format!("\"{key}\"")) else {
             return Ok(Step::Failed(Failure::Hopeless));
         };
         let limits = Timeouts {
@@ -249,7 +259,18 @@ impl Lane {
     /// What is the same for each attempt to tell one event to this webhook, and for nothing else.
     fn key(&self, through: u64) -> String {
         let webhook: String = byte_serialize(self.webhook.as_bytes()).collect();
-        format!("\"{}/{webhook}/{through}\"", self.task)
+        format!("{}/{webhook}/{through}", self.task)
+    }
+
+    /// Whether no other replica is telling the event.
+    async fn is_ours(&mut self, key: &str, through: u64) -> Result<bool, StoreError> {
+        let Some(claims) = &self.ports.claims else {
+            return Ok(true);
+        };
+        let limit = self.ports.settings.time_limit.as_millis();
+        let limit = u64::try_from(limit).unwrap_or(u64::MAX / 4);
+        let clock = self.ports.clock.as_ref();
+        self.lease.take(claims, clock, (key, through), limit).await
     }
 
     fn pause(&self, failures: u32) -> Duration {

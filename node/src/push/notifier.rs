@@ -15,11 +15,12 @@ use uuid::Uuid;
 
 use super::PushSettings;
 use super::lane::{Lane, LaneEnd, LanePorts};
+use super::lease::Lease;
 use super::signal::{Wake, Watched};
 use super::slots::Slots;
 use crate::egress::Egress;
 use crate::metrics::PushMetrics;
-use crate::store::{TaskStore, Webhook, WebhookStore};
+use crate::store::{ClaimStore, TaskStore, Webhook, WebhookStore};
 
 /// Messages that may wait for the actor; what does not fit is found in the store.
 const MAILBOX: usize = 4096;
@@ -49,6 +50,8 @@ pub struct PushPorts {
     pub tasks: Arc<dyn TaskStore>,
     /// Where webhooks are.
     pub webhooks: Arc<dyn WebhookStore>,
+    /// Where several replicas are one node: which of them tells what.
+    pub claims: Option<Arc<dyn ClaimStore>>,
     /// The way out.
     pub egress: Arc<Egress>,
     /// What time it is.
@@ -93,6 +96,7 @@ impl PushNotifier {
                 destination: settings.destination(),
                 tasks: ports.tasks,
                 webhooks: ports.webhooks,
+                claims: ports.claims,
                 egress: ports.egress,
                 clock: ports.clock,
                 settings: ports.settings,
@@ -152,6 +156,7 @@ impl PushNotifier {
             task,
             webhook: Arc::clone(&webhook),
             more: Rc::clone(&more),
+            lease: Lease::default(),
         };
         at_work.lanes.insert(Arc::clone(&webhook), more);
         self.lanes += 1;

@@ -4,6 +4,7 @@ use archipel_tests::mesh::{
     AgentCall, Client, FakeAgent, NodeConfig, NodeProcess, Refusal, TestNode, configured, id_of,
     say, say_to, state_of, their_piece, their_question, their_status, their_task, until,
 };
+use archipel_tests::services::RedisServer;
 use serde_json::{Value, json};
 
 use crate::{ECHO, NODE, upstream_agent};
@@ -353,6 +354,41 @@ async fn nothing_is_lost_or_told_out_of_order_when_the_node_dies() {
         .collect();
     assert_eq!(pieces, expected.iter().collect::<Vec<_>>());
     assert_eq!(state_of(&all[0]), "TASK_STATE_SUBMITTED");
+}
+
+#[tokio::test]
+async fn of_several_replicas_one_tells_each_event() {
+    let redis = RedisServer::start().unwrap();
+    let mut receiver = FakeAgent::start_without_card();
+    let start = async || {
+        NodeProcess::start(NODE, |config| {
+            tell_this_machine(config);
+            config.add(&format!("redis.url = \"{}\"", redis.url()));
+        })
+        .await
+    };
+    let (one, other) = (start().await, start().await);
+    let webhook = json!({"id": "mine", "url": hook(&receiver)});
+    let params = say_and_tell("hello", webhook.clone());
+    let task = id_of(&one.client().call(ECHO, "SendMessage", params).await);
+    let held = receiver.call().await;
+    // The other replica learns of the webhook, and finds that its first event was not told.
+    let mut same = webhook;
+    same["taskId"] = json!(task);
+    let create = "CreateTaskPushNotificationConfig";
+    other.client().call(ECHO, create, same).await;
+    until("the other replica to wait", async || {
+        let metrics = other.client().get("/metrics").await;
+        metrics
+            .text()
+            .contains("archipel_push_waiting 1")
+            .then_some(())
+    })
+    .await;
+    assert!(receiver.is_left_alone());
+    assert_eq!(state_of(&accept(held)), "TASK_STATE_SUBMITTED");
+    assert_eq!(told_to_the_end(&mut receiver).await.len(), 3);
+    assert!(receiver.is_left_alone());
 }
 
 #[tokio::test]
