@@ -41,13 +41,9 @@ class Agent {
       bus.publish(AgentEvent.message(message("only a message")));
       return bus.finished();
     }
-    // The SDK wants the task at the beginning of every turn.
-    const opened = () => ({
-      ...Task.fromJSON({ id: taskId, contextId, status: { state: "TASK_STATE_SUBMITTED" } }),
-      history: [userMessage],
-    });
-    bus.publish(AgentEvent.task(context.task ?? opened()));
-    status("WORKING");
+    // The SDK wants the task at the beginning of every turn, as it is now.
+    const working = Task.fromJSON({ id: taskId, contextId, status: { state: "TASK_STATE_WORKING", timestamp: new Date().toISOString() } });
+    bus.publish(AgentEvent.task({ ...working, ...context.task, status: working.status, history: context.task?.history ?? [userMessage] }));
     if (said === "ask") {
       status("INPUT_REQUIRED", "which one?");
     } else if (said === "wait") {

@@ -142,10 +142,6 @@ class Scenario {
   }
 
   async push() {
-    if (!this.card.capabilities.pushNotifications) {
-      console.log("   calls no webhooks");
-      return;
-    }
     const received = [];
     const hook = createServer((request, response) => {
       let body = "";

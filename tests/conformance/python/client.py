@@ -174,9 +174,6 @@ class Scenario:
         assert again.tasks[0].id != page.tasks[0].id, again
 
     async def push(self):
-        if not self.card.capabilities.push_notifications:
-            print(f"   {self.base}: calls no webhooks", flush=True)
-            return
         hook = Webhook()
         inline = TaskPushNotificationConfig(url=hook.url, token="inline")
         events = self.streaming.send_message(say("wait", task_push_notification_config=inline))

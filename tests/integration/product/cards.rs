@@ -411,3 +411,22 @@ async fn an_operator_can_see_check_and_sign_a_card() {
     let verified = card(&["verify", "card.json", "--keys", "keys.json"]).await;
     assert_eq!(verified.code, Some(0), "{verified:?}");
 }
+
+#[tokio::test]
+async fn the_card_of_an_agent_that_is_only_passed_through_is_its_own_byte_for_byte() {
+    let card = "{ \"name\" : \"played\",\n  \"url\":\"http://elsewhere.invalid\", \"x\": 1.50, \"signatures\": [7] }\n";
+    let agent = FakeAgent::start_with(Some(card.to_owned()));
+    let node = TestNode::start(|config| {
+        let agent = upstream_agent("played", agent.origin());
+        config.add(&format!("{agent}mode = \"passthrough\""));
+    });
+    let path = format!("/agents/played{CARD}");
+    for version in ["1.0", "0.3"] {
+        let client = node.stranger().with("a2a-version", version);
+        let answer = client.get(&path).await;
+        assert_eq!((answer.status, answer.text()), (200, card));
+        let tag = answer.header("etag").unwrap().to_owned();
+        let again = client.with("if-none-match", &tag).get(&path).await;
+        assert_eq!(again.status, 304);
+    }
+}
