@@ -1,11 +1,12 @@
 //! Agents of every kind, whether they are to be called, and the control plane that adds and pauses them.
 
 use archipel_tests::mesh::{
-    FakeAgent, NodeConfig, TOKEN, TestNode, id_of, reason_of, run, say, say_to, state_of,
-    their_piece, their_question, their_status, their_task, until, within,
+    EventStream, FakeAgent, NodeConfig, TOKEN, TestNode, id_of, reason_of, run, say, say_to,
+    state_of, their_piece, their_question, their_status, their_task, until, within,
 };
 use http::Method;
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 
 use crate::{ECHO, NODE, upstream_agent};
 
@@ -37,19 +38,27 @@ fn old_card() -> String {
     .to_string()
 }
 
+/// Begins a stream; it may be there only once the agent has said something.
+fn begin(node: &TestNode) -> JoinHandle<EventStream> {
+    let client = node.client();
+    tokio::spawn(async move {
+        client
+            .stream(PLAYED, "SendStreamingMessage", say("begin"))
+            .await
+    })
+}
+
 #[tokio::test]
 async fn an_agent_over_http_and_json_asks_back_and_finishes() {
     let mut agent = FakeAgent::start_with(Some(rest_card()));
     let node = TestNode::start(|config| config.add(&upstream_agent("played", agent.origin())));
-    let mut events = node
-        .client()
-        .stream(PLAYED, "SendStreamingMessage", say("begin"))
-        .await;
-    let id = id_of(&events.event().await);
+    let events = begin(&node);
     let call = agent.call().await;
     assert_eq!(call.path, "/v1/t/message:stream");
     let stream = call.stream();
     stream.write(format!("data: {}\n\n", their_task("TASK_STATE_WORKING")));
+    let mut events = within("the stream", events).await.unwrap();
+    let id = id_of(&events.event().await);
     stream.write(format!("data: {}\n\n", their_piece("half")));
     stream.write(format!("data: {}\n\n", their_question("which one?")));
     let told = events.events().await;
@@ -73,17 +82,15 @@ async fn an_agent_over_http_and_json_asks_back_and_finishes() {
 async fn a_task_of_an_old_agent_is_canceled_over_there() {
     let mut agent = FakeAgent::start_with(Some(old_card()));
     let node = TestNode::start(|config| config.add(&upstream_agent("played", agent.origin())));
-    let mut events = node
-        .client()
-        .stream(PLAYED, "SendStreamingMessage", say("begin"))
-        .await;
-    let id = id_of(&events.event().await);
+    let events = begin(&node);
     let call = agent.call().await;
     assert_eq!(call.method(), "message/stream");
     assert_eq!(call.params()["message"]["kind"], "message");
     let stream = call.stream();
     let works = json!({"kind": "task", "id": "theirs", "contextId": "talk", "status": {"state": "working"}});
     stream.tell(works);
+    let mut events = within("the stream", events).await.unwrap();
+    let id = id_of(&events.event().await);
     let piece = json!({"kind": "artifact-update", "taskId": "theirs", "contextId": "talk",
         "artifact": {"artifactId": "made", "parts": [{"kind": "text", "text": "half"}]}});
     stream.tell(piece);
@@ -112,15 +119,11 @@ fn model(url: &str) -> String {
 async fn a_model_answers_in_pieces() {
     let mut endpoint = FakeAgent::start_without_card();
     let node = TestNode::start(|config| config.add(&model(endpoint.origin())));
-    let mut events = node
-        .client()
-        .stream(PLAYED, "SendStreamingMessage", say("hello"))
-        .await;
-    events.event().await;
+    let events = begin(&node);
     let call = endpoint.call().await;
     assert_eq!(call.path, "/v1/chat/completions");
     assert_eq!(call.header("authorization"), Some("Bearer key-of-the-node"));
-    let said = json!([{"role": "user", "content": "hello"}]);
+    let said = json!([{"role": "user", "content": "begin"}]);
     assert_eq!(call.body()["messages"], said);
     let stream = call.stream();
     let piece = |text: &str| {
@@ -128,11 +131,12 @@ async fn a_model_answers_in_pieces() {
         stream.write(format!("data: {chunk}\n\n"));
     };
     piece("Good ");
-    let first = events.event().await;
-    let first = if first.get("artifactUpdate").is_some() {
-        first
-    } else {
-        events.event().await
+    let mut events = within("the stream", events).await.unwrap();
+    let first = loop {
+        let event = events.event().await;
+        if event.get("artifactUpdate").is_some() {
+            break event;
+        }
     };
     assert_eq!(
         first["artifactUpdate"]["artifact"]["parts"],
@@ -220,17 +224,15 @@ async fn an_agent_has_no_more_turns_than_it_may() {
         let limits = "max_concurrent_turns = 1\nmax_waiting_turns = 1\n";
         config.add(&(upstream_agent("played", agent.origin()) + limits));
     });
-    let open = async |node: &TestNode| {
-        let mut events = node
-            .client()
-            .stream(PLAYED, "SendStreamingMessage", say("begin"))
-            .await;
-        events.event().await;
-        events
-    };
-    let mut first = open(&node).await;
+    let first = begin(&node);
     let theirs = agent.call().await.stream();
-    let mut second = open(&node).await;
+    let second = begin(&node);
+    until("a second turn waits", async || {
+        let metrics = node.client().get("/metrics").await;
+        let waits = metrics.text().contains("archipel_agent_turns_open 2");
+        waits.then_some(())
+    })
+    .await;
     let refused = node
         .client()
         .post_rpc(PLAYED, "SendMessage", say("third"))
@@ -241,12 +243,10 @@ async fn an_agent_has_no_more_turns_than_it_may() {
     );
     assert!(agent.is_left_alone());
     theirs.tell(their_task("TASK_STATE_COMPLETED"));
-    first.events().await;
-    agent
-        .call()
-        .await
-        .stream()
-        .tell(their_task("TASK_STATE_COMPLETED"));
+    within("the first stream", first).await.unwrap();
+    let theirs = agent.call().await.stream();
+    theirs.tell(their_task("TASK_STATE_COMPLETED"));
+    let mut second = within("the second stream", second).await.unwrap();
     let told = second.events().await;
     assert_eq!(state_of(told.last().unwrap()), "TASK_STATE_COMPLETED");
 }
@@ -318,11 +318,7 @@ async fn an_agent_is_added_called_paused_and_still_there_after_a_restart() {
     );
     assert!(!added.text().contains("hidden-token"));
 
-    let mut events = node
-        .client()
-        .stream(PLAYED, "SendStreamingMessage", say("begin"))
-        .await;
-    let id = id_of(&events.event().await);
+    let events = begin(&node);
     let theirs = agent.call().await;
     assert_eq!(theirs.header("authorization"), Some("Bearer hidden-token"));
     let theirs = theirs.stream();
@@ -341,6 +337,8 @@ async fn an_agent_is_added_called_paused_and_still_there_after_a_restart() {
     );
     // What it works on goes on.
     theirs.tell(their_task("TASK_STATE_COMPLETED"));
+    let mut events = within("the stream", events).await.unwrap();
+    let id = id_of(&events.event().await);
     events.events().await;
 
     let node = node.stop().await.start();
