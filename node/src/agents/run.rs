@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use archipel_kit::clock::Clock;
 use archipel_protocol::error::{ErrorCode, RpcError};
+use archipel_protocol::object::Json;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -17,7 +18,9 @@ use tokio_util::sync::CancellationToken;
 use crate::agents::breaker::{Breaker, BreakerRule, BreakerState, LeftAlone, Pass, Verdict};
 use crate::error::RETRY_AFTER_SECONDS;
 use crate::metrics::{AgentMetrics, NotCalled, TurnEnd};
-use crate::tasks::executor::{AgentExecutor, ExecutorFailure, Turn, TurnEvents, TurnFuture};
+use crate::tasks::executor::{
+    AgentExecutor, CancelFuture, ExecutorFailure, Turn, TurnEvents, TurnFuture,
+};
 
 /// How many turns an agent may have.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -258,6 +261,18 @@ impl AgentExecutor for AdmittedTurn {
 
     fn resume(self: Arc<Self>, turn: Turn, events: TurnEvents) -> Option<TurnFuture> {
         Arc::clone(&self.executor).resume(turn, events)
+    }
+
+    fn may_decline_task(&self) -> bool {
+        self.executor.may_decline_task()
+    }
+
+    fn cancel(self: Arc<Self>, memory: Option<Json>) -> Option<CancelFuture> {
+        Arc::clone(&self.executor).cancel(memory)
+    }
+
+    fn reads_task(&self) -> bool {
+        self.executor.reads_task()
     }
 }
 

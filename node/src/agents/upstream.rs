@@ -331,6 +331,10 @@ impl AgentExecutor for UpstreamAgent {
     fn run(self: Arc<Self>, turn: Turn, events: TurnEvents) -> TurnFuture {
         Box::pin(self.take_turn(turn, events))
     }
+
+    fn may_decline_task(&self) -> bool {
+        true
+    }
 }
 
 impl Talk<'_> {

@@ -25,7 +25,9 @@ use crate::edge::extensions::Wanted;
 use crate::metrics::{Answered, RpcMethod};
 use crate::registry::{HostedAgent, ReadCard};
 use crate::tasks::answered;
-use crate::tasks::command::{Reply, TaskCaller, TaskError, TurnAnswer, TurnCommand, TurnSetup};
+use crate::tasks::command::{
+    Reply, Sent, TaskCaller, TaskError, TurnAnswer, TurnCommand, TurnSetup,
+};
 use crate::tasks::feed::Feed;
 
 mod webhooks;
@@ -48,8 +50,8 @@ pub(super) enum Operation {
 
 /// What came of it. The JSON is of A2A 1.0.
 pub(super) enum Outcome {
-    /// The task that a message belongs to.
-    Sent(Bytes),
+    /// What a message came to.
+    Sent(Sent),
     /// The task that was asked for.
     Task(Bytes),
     /// The agent's card for callers, in the version of the request.
@@ -208,7 +210,10 @@ impl Asking<'_> {
 
     async fn send_streaming(&self, params: SendMessageParams) -> Result<Outcome, RpcError> {
         let (reply, answer) = Reply::pair();
-        let task_id = self.say(params, TurnAnswer::Stream { reply }).await?;
+        let history = params.history_length;
+        let task_id = self
+            .say(params, TurnAnswer::Stream { history, reply })
+            .await?;
         // The task is kept before any header is sent: what fails until then is a plain JSON answer (§9.4).
         let feed = answered(answer).await;
         let feed = told(feed, task_id.as_deref())?;

@@ -10,7 +10,7 @@ use archipel_protocol::a2a::Version;
 use archipel_protocol::error::RpcError;
 use archipel_protocol::jsonrpc::{Id, readable};
 use archipel_protocol::method::Method;
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 
 use crate::edge::binding::{A2A_VERSION, asked_version};
 use crate::edge::operation::{Operation, Outcome};
@@ -89,13 +89,7 @@ const BARE: Framing = Framing {
 /// Answers with what came of it.
 pub(super) fn answer(edge: &Edge, outcome: Outcome) -> HttpResponse {
     match outcome {
-        Outcome::Sent(task) => {
-            let mut body = BytesMut::with_capacity(task.len() + 16);
-            body.put_slice(b"{\"task\":");
-            body.put_slice(&task);
-            body.put_slice(b"}");
-            json(body.freeze())
-        }
+        Outcome::Sent(sent) => json(sent.item().concat().into()),
         Outcome::Task(body) | Outcome::Page(body) | Outcome::Card(body) => json(body),
         Outcome::Events(feed, ends_at) => sse::stream(edge, BARE, feed, ends_at),
         Outcome::Webhook(config) => json(operation::json(&config)),

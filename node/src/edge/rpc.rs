@@ -14,6 +14,7 @@ use crate::edge::operation::{Operation, Outcome, json};
 use crate::edge::sse::Framing;
 use crate::edge::{Edge, sse};
 use crate::error::Failure;
+use crate::tasks::command::Sent;
 
 mod v03;
 
@@ -83,10 +84,13 @@ impl<'a> Call<'a> {
                 let ends_at = if v1 { ends_at } else { v03::end(ends_at) };
                 sse::stream(edge, framing, feed, ends_at)
             }
-            Outcome::Sent(task) if v1 => self.result(&[b"{\"task\":", &task, b"}"]),
+            Outcome::Sent(sent) if v1 => self.result(&sent.item()),
             Outcome::Card(card) => self.result(&[&card]),
             Outcome::Task(json) | Outcome::Page(json) if v1 => self.result(&[&json]),
-            Outcome::Sent(task) | Outcome::Task(task) => self.result(&[&v03::task(&task)?]),
+            Outcome::Sent(Sent::Message(message)) => self.result(&[&v03::message(&message)?]),
+            Outcome::Sent(Sent::Task(task)) | Outcome::Task(task) => {
+                self.result(&[&v03::task(&task)?])
+            }
             Outcome::Page(page) => self.result(&[&v03::page(&page)?]),
             Outcome::Webhook(config) if v1 => self.result(&[&json(&config)]),
             Outcome::Webhook(config) => self.result(&[&json(&a2a::v03::push_config(&config))]),

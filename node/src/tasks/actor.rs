@@ -4,8 +4,8 @@
 //! before it is kept: events gather while a commit is in flight, the next commit takes them all, and only then do they
 //! reach watchers, readers and waiting senders. It refuses a message while a turn is running and after the task's end.
 //! When it dies, `TaskHub` makes a new one from the store, which goes on with a turn that ran or says that it is lost. Read
-//! on in `turning` (the agent's side), `stopping` (limits and cancellation), `keeping` (the store's and the watchers') and
-//! `holding` (other replicas').
+//! on in `turning` (the agent's side), `deciding` (whether there is a task at all), `stopping` (limits and cancellation),
+//! `keeping` (the store's and the watchers') and `holding` (other replicas').
 //!
 //! Memory: a live task is held as its record. Beside it there is, for a moment, its JSON (for the store and whoever reads
 //! it) and the events that are not kept yet. Nothing else grows with the task.
@@ -27,7 +27,7 @@ use crate::replicas::Replicas;
 use crate::store::{EventRow, Fence, TaskStore, Webhook};
 use crate::tasks::calls::Calls;
 use crate::tasks::command::{
-    AskTask, Asked, Reply, TaskCaller, TaskCommand, TaskError, TurnCommand,
+    AskTask, Asked, Reply, Sent, TaskCaller, TaskCommand, TaskError, TurnAnswer, TurnCommand,
 };
 use crate::tasks::executor::{AgentExecutor, Executors};
 use crate::tasks::feed::{Board, Feed, FirstItem, LogEvent, Settled};
@@ -36,6 +36,7 @@ use crate::tasks::hub::{TaskDied, TaskIdle};
 use crate::tasks::machine::{Record, Written};
 use crate::tasks::turn::TurnStep;
 
+mod deciding;
 mod holding;
 mod keeping;
 mod stopping;
@@ -148,7 +149,10 @@ pub struct TaskActor {
     /// The task is canceled because its client did not answer.
     given_up: bool,
     /// Senders that wait for the outcome.
-    waiting: Vec<(Option<u32>, Reply<Bytes>)>,
+    waiting: Vec<(Option<u32>, Reply<Sent>)>,
+    /// Who sent the first message, as long as its agent may still answer without a task. Nothing is kept meanwhile, and
+    /// nobody knows of the task.
+    undecided: Option<TurnAnswer>,
     /// What watchers see, while there are any.
     board: Option<Board>,
     /// Commands handled, for the hub to tell whether another is on its way.
@@ -232,6 +236,7 @@ struct Deferred {
 
 enum Answer {
     View(Bytes, Reply<Bytes>),
+    Sent(Bytes, Reply<Sent>),
     Feed(FirstItem, Reply<Feed>),
     // That a task has ended is no more to be told too early than how it ended.
     NotCancelable(Reply<Bytes>),
@@ -319,6 +324,7 @@ impl TaskActor {
             canceling: Vec::new(),
             given_up: false,
             waiting: Vec::new(),
+            undecided: None,
             board: None,
             handled: 0,
             sweep: None,
@@ -345,9 +351,7 @@ impl Actor for TaskActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         if let Some(opening) = self.opening.take() {
-            self.register(opening.webhook, 0);
-            self.answer_turn(opening.answer);
-            self.run_turn(opening.turn, ctx);
+            self.begin(opening, ctx);
         } else if self.record.settled() == Settled::No {
             // The agent was at work when the actor or the process before this one died.
             self.recover_turn(ctx);
@@ -382,7 +386,7 @@ impl Handler<Asked> for TaskActor {
                 let view = self.view(history);
                 self.defer(Answer::View(view, reply));
             }
-            TaskCommand::Watch { after, reply } => self.watch(after, reply),
+            TaskCommand::Watch { after, reply } => self.watch(after, None, reply),
             TaskCommand::Cancel { reply } => self.cancel(reply, ctx),
             TaskCommand::GiveUp { since_ms, reply } => self.give_up(since_ms, reply, ctx),
         }
@@ -398,6 +402,10 @@ impl StreamHandler<TurnStep> for TaskActor {
         }
         if !step.told.is_empty() || step.outcome.is_some() {
             self.give_place_back(ctx);
+            if self.undecided.is_some() && self.is_declined(&step) {
+                return self.decline(step, ctx);
+            }
+            self.decide();
         }
         for event in step.told {
             self.apply(event, ctx);
@@ -429,6 +437,7 @@ impl Answer {
     fn refuse(self, error: TaskError) {
         match self {
             Self::View(_, reply) | Self::NotCancelable(reply) => reply.send(Err(error)),
+            Self::Sent(_, reply) => reply.send(Err(error)),
             Self::Feed(_, reply) | Self::NothingToWatch(reply) => reply.send(Err(error)),
         }
     }

@@ -134,6 +134,25 @@ pub struct TurnSetup {
     pub extensions: Option<String>,
 }
 
+/// What a message came to. Both are JSON.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sent {
+    /// A task.
+    Task(Bytes),
+    /// An answer of the agent without a task.
+    Message(Bytes),
+}
+
+impl Sent {
+    /// As the answer to a message has it, in pieces: one member, named after what it is (A2A 1.0 §3.1.1).
+    pub fn item(&self) -> [&[u8]; 3] {
+        match self {
+            Self::Task(task) => [b"{\"task\":", task, b"}"],
+            Self::Message(message) => [b"{\"message\":", message, b"}"],
+        }
+    }
+}
+
 /// What the sender of a message waits for.
 #[derive(Debug)]
 pub enum TurnAnswer {
@@ -141,18 +160,20 @@ pub enum TurnAnswer {
     Settled {
         /// At most so many messages of its history.
         history: Option<u32>,
-        /// Gets the task as JSON.
-        reply: Reply<Bytes>,
+        /// Gets the task, or what the agent answered instead.
+        reply: Reply<Sent>,
     },
     /// The task as soon as it is kept.
     Opened {
         /// At most so many messages of its history.
         history: Option<u32>,
-        /// Gets the task as JSON.
-        reply: Reply<Bytes>,
+        /// Gets the task.
+        reply: Reply<Sent>,
     },
-    /// The task and what happens to it.
+    /// The task and what happens to it, or what the agent answered instead.
     Stream {
+        /// At most so many messages of the task's history.
+        history: Option<u32>,
         /// Gets the feed.
         reply: Reply<Feed>,
     },
@@ -170,6 +191,9 @@ pub enum TaskError {
     /// It has ended.
     #[error("the task has ended")]
     NotCancelable,
+    /// The agent refused a message that would have opened a task.
+    #[error("the agent refused the message")]
+    Declined(ErrorCode),
     /// What would be acknowledged could not be kept.
     #[error("the task could not be kept: {0}")]
     NotKept(StoreError),
@@ -189,6 +213,7 @@ impl TaskError {
             Self::Turn(TurnRefusal::WrongContext) => ErrorCode::InvalidParams,
             Self::Turn(_) => ErrorCode::UnsupportedOperation,
             Self::NotCancelable => ErrorCode::TaskNotCancelable,
+            Self::Declined(code) => *code,
             Self::WrongPageToken => {
                 return Invalid::new("pageToken", "was not given out for this list").into();
             }
@@ -245,7 +270,7 @@ impl TurnAnswer {
     pub fn refuse(self, error: TaskError) {
         match self {
             Self::Settled { reply, .. } | Self::Opened { reply, .. } => reply.send(Err(error)),
-            Self::Stream { reply } => reply.send(Err(error)),
+            Self::Stream { reply, .. } => reply.send(Err(error)),
         }
     }
 }

@@ -27,6 +27,12 @@ pub trait AgentExecutor: Send + Sync {
         None
     }
 
+    /// Whether the agent may answer a first message without a task, or refuse it. Then nothing is kept of a new task, and
+    /// nothing said of it, before the first event; unless the client wants to hear of the task at once.
+    fn may_decline_task(&self) -> bool {
+        false
+    }
+
     /// Asks the agent to stop its work on a task, of which it remembers this much. `None` when there is nobody to be asked:
     /// then the task is canceled, and a turn that runs is told by [`Turn::canceled`].
     fn cancel(self: Arc<Self>, _memory: Option<Json>) -> Option<CancelFuture> {
@@ -134,6 +140,8 @@ pub enum TurnEvent {
         /// Members of extensions of the event.
         extra: Extra,
     },
+    /// An answer that is all there is. To a new message it may be an answer without a task; else it completes the task.
+    Answer(Message),
     /// What the agent says of the task as a whole. It stands in the task from now on, and no event tells of it.
     Describe {
         /// Replaces the task's metadata, if there is any.

@@ -60,7 +60,7 @@ impl Settled {
 pub struct LogEvent {
     /// Its number in the task's log. The task as a whole has the number of the last event that is in it.
     pub seq: u64,
-    /// The `StreamResponse` as JSON: exactly one of `task`, `statusUpdate`, `artifactUpdate`.
+    /// The `StreamResponse` as JSON: exactly one of `task`, `statusUpdate`, `artifactUpdate`; or `message`, alone.
     pub body: Bytes,
     /// How it leaves the task.
     pub settled: Settled,
@@ -278,6 +278,16 @@ impl Place {
 }
 
 impl Feed {
+    /// A feed of one item, after which there is nothing: an answer without a task.
+    pub fn of_message(message: &Bytes, log: Arc<dyn TaskStore>, cut_off: Counter<()>) -> Self {
+        let only = LogEvent {
+            seq: 0,
+            body: [b"{\"message\":", message.as_ref(), b"}"].concat().into(),
+            settled: Settled::Ended,
+        };
+        Board::new(Uuid::nil(), 0, log, cut_off).feed(FirstItem::Task(only))
+    }
+
     /// The next item, as soon as there is one. Nothing is lost when the future is dropped before that.
     ///
     /// # Errors

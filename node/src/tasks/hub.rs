@@ -257,7 +257,6 @@ impl Handler<OpenTask> for TaskHub {
             return open.command.answer.refuse(TaskError::Busy);
         }
         let id = self.shard.task_id(self.ports.clock.now_ms());
-        self.ports.metrics.opened.count(());
         let port = self.port(id, ctx);
         let actor = TaskActor::open(id, open.caller, self.ports.clone(), port, open.command);
         self.enter(id, actor, 1);

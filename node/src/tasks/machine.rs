@@ -123,6 +123,9 @@ impl Record {
                 self.memory = Some(memory);
                 None
             }
+            TurnEvent::Answer(message) => {
+                Some(self.move_to(TaskState::Completed, Some(message), now_ms))
+            }
             TurnEvent::Describe { metadata, extra } => {
                 self.describe(metadata, extra);
                 None
@@ -332,7 +335,7 @@ impl Record {
 }
 
 /// The JSON of a type of the protocol, which always has one.
-fn json(value: &impl serde::Serialize) -> Bytes {
+pub(in crate::tasks) fn json(value: &impl serde::Serialize) -> Bytes {
     let mut out = Vec::with_capacity(512);
     write_json(&mut out, value);
     out.into()

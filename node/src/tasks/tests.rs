@@ -1,7 +1,7 @@
 //! Hub and actors together, with agents and a store that do what a test tells them.
 //!
 //! Time is paused, and everything runs on one thread: [`quiet`] comes back when nothing is left to do at this moment.
-//! Read `turns` (the agent's side), `keeping` (the store's), `watching` (the watcher's), `finding` (the hub's) and
+//! Read `turns` (the agent's side), `deciding` (whether there is a task), `keeping` (the store's), `watching` (the watcher's), `finding` (the hub's) and
 //! `recovering` (what was left).
 
 use std::collections::VecDeque;
@@ -31,8 +31,8 @@ use crate::store::{
 use crate::tasks::actor::{TaskLimits, TaskPorts};
 use crate::tasks::answered;
 use crate::tasks::command::{
-    Answered, AskTask, Asked, OpenTask, Reply, TaskCaller, TaskCommand, TaskError, TurnAnswer,
-    TurnCommand, TurnSetup,
+    Answered, AskTask, Asked, OpenTask, Reply, Sent, TaskCaller, TaskCommand, TaskError,
+    TurnAnswer, TurnCommand, TurnSetup,
 };
 use crate::tasks::executor::{AgentExecutor, ExecutorFailure, Turn, TurnEvent, TurnEvents};
 use crate::tasks::executor::{Executors, TurnEnded, TurnFuture};
@@ -40,6 +40,7 @@ use crate::tasks::feed::{Feed, FeedEnd, LogEvent};
 use crate::tasks::hub::TaskHub;
 use crate::tasks::shard::Shard;
 
+mod deciding;
 mod finding;
 mod keeping;
 mod recovering;
@@ -154,21 +155,41 @@ fn asks() -> Arc<dyn AgentExecutor> {
     does(|_, events| async move { Ok(events.tell(status(TaskState::InputRequired)).await?) })
 }
 
+/// A task as it is answered.
+trait TaskJson {
+    fn json(&self) -> &Bytes;
+}
+
+impl TaskJson for Bytes {
+    fn json(&self) -> &Bytes {
+        self
+    }
+}
+
+impl TaskJson for Sent {
+    fn json(&self) -> &Bytes {
+        match self {
+            Self::Task(task) => task,
+            Self::Message(message) => panic!("an answer without a task: {message:?}"),
+        }
+    }
+}
+
 /// A task in short: its state, its messages and the pieces of its artifacts.
 #[derive(Debug, PartialEq, Eq)]
 struct Short(TaskState, usize, usize);
 
-fn short(task: &Bytes) -> Short {
+fn short(task: &impl TaskJson) -> Short {
     let task = task_of(task);
     let pieces = task.artifacts.iter().map(|artifact| artifact.parts.len());
     Short(task.status.state, task.history.len(), pieces.sum())
 }
 
-fn task_of(body: &Bytes) -> Task {
-    Task::read(std::str::from_utf8(body).unwrap()).unwrap()
+fn task_of(body: &impl TaskJson) -> Task {
+    Task::read(std::str::from_utf8(body.json()).unwrap()).unwrap()
 }
 
-fn reason(body: &Bytes) -> String {
+fn reason(body: &impl TaskJson) -> String {
     task_of(body).status.message.unwrap().joined_text()
 }
 
@@ -235,7 +256,7 @@ impl World {
     }
 
     /// Opens a task and waits for its outcome.
-    fn send(&self, executor: &Arc<dyn AgentExecutor>) -> Answered<Bytes> {
+    fn send(&self, executor: &Arc<dyn AgentExecutor>) -> Answered<Sent> {
         let (reply, answer) = Reply::pair();
         self.open(
             executor,
@@ -250,7 +271,13 @@ impl World {
     /// Opens a task and watches it.
     fn stream(&self, executor: &Arc<dyn AgentExecutor>) -> Answered<Feed> {
         let (reply, answer) = Reply::pair();
-        self.open(executor, TurnAnswer::Stream { reply });
+        self.open(
+            executor,
+            TurnAnswer::Stream {
+                history: None,
+                reply,
+            },
+        );
         answer
     }
 
@@ -305,7 +332,7 @@ impl World {
     }
 
     /// Sends a further message and waits for the outcome.
-    fn say(&self, id: Uuid, text: &str, executor: &Arc<dyn AgentExecutor>) -> Answered<Bytes> {
+    fn say(&self, id: Uuid, text: &str, executor: &Arc<dyn AgentExecutor>) -> Answered<Sent> {
         let (reply, answer) = Reply::pair();
         let settled = TurnAnswer::Settled {
             history: None,
@@ -324,6 +351,32 @@ impl World {
     fn actors(&self) -> usize {
         // The test and the hub hold it too.
         Arc::strong_count(&self.clock) - 2
+    }
+}
+
+/// An agent that may answer without a task.
+struct May<F>(Does<F>);
+
+fn may<F, R>(run: F) -> Arc<dyn AgentExecutor>
+where
+    F: Fn(Turn, TurnEvents) -> R + Send + Sync + 'static,
+    R: Future<Output = Result<(), ExecutorFailure>> + 'static,
+{
+    Arc::new(May(Does(move |turn, events| {
+        run(turn, events).boxed_local()
+    })))
+}
+
+impl<F> AgentExecutor for May<F>
+where
+    F: Fn(Turn, TurnEvents) -> TurnFuture + Send + Sync,
+{
+    fn run(self: Arc<Self>, turn: Turn, events: TurnEvents) -> TurnFuture {
+        (self.0.0)(turn, events)
+    }
+
+    fn may_decline_task(&self) -> bool {
+        true
     }
 }
 

@@ -135,7 +135,7 @@ impl Relay {
 fn answer(mut message: Message) -> Step {
     leave_tasks_out(&mut message);
     Step {
-        told: vec![TurnEvent::status(TaskState::Completed, Some(message))],
+        told: vec![TurnEvent::Answer(message)],
         is_over: true,
     }
 }

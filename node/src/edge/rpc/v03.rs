@@ -2,7 +2,7 @@
 
 use std::str::from_utf8;
 
-use archipel_protocol::a2a::{StreamEvent, Task, TaskList, v03};
+use archipel_protocol::a2a::{Message, StreamEvent, Task, TaskList, v03};
 use archipel_protocol::error::{ErrorCode, RpcError};
 use archipel_protocol::object::Invalid;
 use serde::Serialize;
@@ -12,6 +12,14 @@ use crate::edge::operation::EndsAt;
 /// A task.
 pub(super) fn task(json: &[u8]) -> Result<Vec<u8>, RpcError> {
     converted(json, |text| write(&v03::task(&Task::read(text)?)))
+}
+
+/// A message.
+pub(super) fn message(json: &[u8]) -> Result<Vec<u8>, RpcError> {
+    converted(json, |text| {
+        let raw = serde_json::from_str(text).map_err(|_| Invalid::new("", "must be JSON"))?;
+        write(&v03::message(&Message::parse(raw)?))
+    })
 }
 
 /// A page of tasks.

@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 
 use super::{Answer, BYTES_PER_SNAPSHOT, Deferred, RETRY, SHOWN_AT_ONCE, SWEEP, TaskActor};
 use crate::store::{EventRow, StoreError, TaskChange};
-use crate::tasks::command::{Reply, TaskError};
+use crate::tasks::command::{Reply, Sent, TaskError};
 use crate::tasks::feed::{Board, Feed, FirstItem, LogEvent, Settled};
 use crate::tasks::hub::TaskIdle;
 use crate::tasks::machine::{TurnRefusal, Written};
@@ -29,7 +29,10 @@ impl TaskActor {
     pub(super) fn commit(&mut self, ctx: &mut Context<Self>) {
         let unkept =
             self.commits.kept == 0 || !self.commits.gathered.is_empty() || self.record.unlogged;
-        let waits = self.commits.running || self.commits.paused || self.commits.lost;
+        let waits = self.commits.running
+            || self.commits.paused
+            || self.commits.lost
+            || self.undecided.is_some();
         if waits || !unkept {
             return self.release(ctx);
         }
@@ -184,9 +187,14 @@ impl TaskActor {
     }
 
     /// Begins a feed.
-    pub(super) fn watch(&mut self, after: Option<u64>, reply: Reply<Feed>) {
+    pub(super) fn watch(&mut self, after: Option<u64>, history: Option<u32>, reply: Reply<Feed>) {
         let (seq, settled) = (self.record.seq, self.record.settled());
-        let first = FirstItem::of(seq, settled, after, || self.written().item());
+        let first = FirstItem::of(seq, settled, after, || match history {
+            None => self.written().item(),
+            Some(_) => [b"{\"task\":", &self.record.view(history)[..], b"}"]
+                .concat()
+                .into(),
+        });
         self.defer(match first {
             Some(first) => Answer::Feed(first, reply),
             None => Answer::NothingToWatch(reply),
@@ -218,6 +226,7 @@ impl TaskActor {
         for deferred in due {
             match deferred.answer {
                 Answer::View(view, reply) => reply.send(Ok(view)),
+                Answer::Sent(view, reply) => reply.send(Ok(Sent::Task(view))),
                 Answer::Feed(first, reply) => reply.send(Ok(self.board().feed(first))),
                 Answer::NotCancelable(reply) => reply.send(Err(TaskError::NotCancelable)),
                 Answer::NothingToWatch(reply) => reply.send(Err(TurnRefusal::Ended.into())),
@@ -227,7 +236,7 @@ impl TaskActor {
         if self.record.settled() != Settled::No && kept == self.record.seq {
             for (history, reply) in std::mem::take(&mut self.waiting) {
                 let view = self.view(history);
-                reply.send(Ok(view));
+                reply.send(Ok(Sent::Task(view)));
             }
         }
         self.rest(ctx);
@@ -261,6 +270,7 @@ impl TaskActor {
     pub(super) fn rest(&mut self, ctx: &mut Context<Self>) {
         let busy = self.turn.is_some()
             || self.commits.running
+            || self.undecided.is_some()
             || !self.commits.gathered.is_empty()
             || self.record.unlogged
             || !self.commits.unshown.is_empty()

@@ -36,6 +36,7 @@ impl TaskActor {
     }
 
     fn turn_is_late(&mut self, whole_task: bool, ctx: &mut Context<Self>) {
+        self.decide();
         if whole_task {
             self.end_late();
             self.stop_turn(ctx);

@@ -68,9 +68,9 @@ impl TaskActor {
             TurnAnswer::Settled { history, reply } => self.waiting.push((history, reply)),
             TurnAnswer::Opened { history, reply } => {
                 let view = self.view(history);
-                self.defer(Answer::View(view, reply));
+                self.defer(Answer::Sent(view, reply));
             }
-            TurnAnswer::Stream { reply } => self.watch(None, reply),
+            TurnAnswer::Stream { history, reply } => self.watch(None, history, reply),
         }
     }
 

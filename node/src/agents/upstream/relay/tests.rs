@@ -154,7 +154,10 @@ fn an_answer_without_a_task_is_the_whole_answer() {
     check(
         None,
         &[text],
-        &[status(TaskState::Completed, Some("hello"))],
+        &[TurnEvent::Answer(Message::from_agent(
+            "m".to_owned(),
+            "hello",
+        ))],
         true,
     );
 }
