@@ -4,8 +4,8 @@
 //! the agent's own ids of task and conversation are remembered, so that the next turn goes on with the same task over
 //! there. An agent that falls silent, breaks off or talks nonsense fails the turn. Read `interface` (where the agent
 //! wants to be called, from its card), `binding` (how that is spoken), `call` (what every request carries), `wire` (what
-//! is sent), `relay` (what its events mean for us), `sse` (how its stream is cut into events), `card` (what it says of
-//! itself).
+//! is sent), `relay` (what its events mean for us), `resume` (tasks that it has already), `sse` (how its stream is cut into
+//! events), `card` (what it says of itself).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,11 +15,12 @@ use archipel_kit::client::Answer;
 use archipel_kit::clock::Clock;
 use archipel_kit::settings::Secret;
 use archipel_protocol::a2a::{SendMessageParams, StreamEvent};
+use archipel_protocol::object::Json;
 use futures_util::StreamExt;
 use futures_util::future::LocalBoxFuture;
 use http::header::HeaderValue;
 use tokio::sync::SetOnce;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use url::Url;
 
 use crate::agents::upstream::binding::{Ask, Binding};
@@ -27,17 +28,20 @@ use crate::agents::upstream::call::{Along, Caller, Reply, Way};
 use crate::agents::upstream::interface::{Interface, KnownInterface};
 use crate::agents::upstream::relay::Relay;
 use crate::agents::upstream::sse::SseReader;
-use crate::agents::upstream::wire::addressed;
+use crate::agents::upstream::wire::{Known, addressed};
 use crate::cards::trust::CardTrust;
 use crate::control::hosted::Probe;
 use crate::egress::{Destination, Egress};
-use crate::tasks::executor::{AgentExecutor, ExecutorFailure, Turn, TurnEvents, TurnFuture};
+use crate::tasks::executor::{
+    AgentExecutor, CancelFuture, ExecutorFailure, Turn, TurnEvents, TurnFuture,
+};
 
 mod binding;
 mod call;
 mod card;
 mod interface;
 mod relay;
+mod resume;
 pub(crate) mod sse;
 mod wire;
 
@@ -48,10 +52,6 @@ const WAIT_FOR_NAME: Duration = Duration::from_secs(10);
 
 /// How long the end of a stream may take after its last event, before the connection is given up instead of kept.
 const END_OF_STREAM: Duration = Duration::from_millis(100);
-
-/// How long an agent is left alone that works on without a stream: first, and at most. Each look waits twice as long.
-const FIRST_LOOK: Duration = Duration::from_millis(200);
-const LAST_LOOK: Duration = Duration::from_secs(5);
 
 /// Errors by which an agent says that it does not stream: JSON-RPC codes, and HTTP statuses of a path that is not there.
 const NO_STREAMING: [i64; 5] = [-32004, -32601, 404, 405, 501];
@@ -228,28 +228,34 @@ impl UpstreamAgent {
         body: &[u8],
         talk: &mut Talk<'_>,
     ) -> Result<(), ExecutorFailure> {
-        let mut progress = talk.relay_event(interface.read_event(body)?).await?;
-        let mut pause = FIRST_LOOK;
-        while progress == Progress::Going {
-            let id = talk.named.get().ok_or(ExecutorFailure::NotA2a)?;
-            sleep(pause).await;
-            pause = LAST_LOOK.min(pause * 2);
-            let asked = Ask::Get(id);
-            progress = match self.caller.ask(interface, asked, &Along::default()).await? {
-                Reply::Whole(body) => talk.relay_event(interface.read_task(&body)?).await?,
-                Reply::Stream(_) => return Err(ExecutorFailure::NotA2a),
-            };
+        match talk.relay_event(interface.read_event(body)?).await? {
+            Progress::Over => Ok(()),
+            Progress::Going => self.look(interface, talk).await,
         }
-        Ok(())
     }
 
-    /// Relays a stream until the event that ends the turn.
+    /// Follows the stream of a new turn to the turn's end.
     async fn follow(
         &self,
         interface: &Interface,
         answer: Answer,
         talk: &mut Talk<'_>,
     ) -> Result<(), ExecutorFailure> {
+        match self.relay_stream(interface, answer, talk).await? {
+            Progress::Over => Ok(()),
+            // The stream may end where the agent waits for authorization, and the agent still go on.
+            Progress::Going if talk.relay.waits() => self.go_on(interface, talk).await,
+            Progress::Going => Err(ExecutorFailure::Lost),
+        }
+    }
+
+    /// Relays a stream until the event that ends the turn, or its own end.
+    async fn relay_stream(
+        &self,
+        interface: &Interface,
+        answer: Answer,
+        talk: &mut Talk<'_>,
+    ) -> Result<Progress, ExecutorFailure> {
         let mut reader = SseReader::new(self.caller.limits().max_event_bytes);
         let mut body = answer.body;
         let mut found = Vec::new();
@@ -260,12 +266,12 @@ impl UpstreamAgent {
                 if talk.relay_event(event).await? == Progress::Over {
                     // Reading to the end is what lets the connection be used again.
                     timeout(END_OF_STREAM, body.next()).await.ok();
-                    return Ok(());
+                    return Ok(Progress::Over);
                 }
             }
             whole.map_err(|_| ExecutorFailure::NotA2a)?;
         }
-        Err(ExecutorFailure::Lost)
+        Ok(Progress::Going)
     }
 
     /// Where and how the agent wants to be called.
@@ -332,8 +338,18 @@ impl AgentExecutor for UpstreamAgent {
         Box::pin(self.take_turn(turn, events))
     }
 
+    fn resume(self: Arc<Self>, turn: Turn, events: TurnEvents) -> Option<TurnFuture> {
+        // An agent that has not named its task may have done nothing, or everything.
+        turn.memory.as_ref().map(Known::of)?.task_id?;
+        Some(Box::pin(self.take_up(turn, events)))
+    }
+
     fn may_decline_task(&self) -> bool {
         true
+    }
+
+    fn cancel(self: Arc<Self>, memory: Option<Json>) -> Option<CancelFuture> {
+        self.ask_to_stop(memory.as_ref())
     }
 }
 
@@ -352,6 +368,11 @@ impl Talk<'_> {
         } else {
             Progress::Going
         })
+    }
+
+    /// The agent's id of the task.
+    fn task(&self) -> Result<String, ExecutorFailure> {
+        self.named.get().cloned().ok_or(ExecutorFailure::NotA2a)
     }
 
     fn name(&self) {

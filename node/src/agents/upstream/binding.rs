@@ -39,6 +39,8 @@ pub(super) enum Ask<'a> {
     Send(&'a SendMessageParams),
     /// A message, answered with a stream.
     Stream(&'a SendMessageParams),
+    /// How the task is, and what happens to it from now on.
+    Subscribe(&'a str),
     /// How the task is.
     Get(&'a str),
     /// That it stops.
@@ -58,7 +60,7 @@ pub(super) struct Written {
 
 impl Ask<'_> {
     pub(super) fn is_stream(self) -> bool {
-        matches!(self, Self::Stream(_))
+        matches!(self, Self::Stream(_) | Self::Subscribe(_))
     }
 }
 
@@ -135,6 +137,7 @@ impl Interface {
         let body = match ask {
             Ask::Send(params) => sent(Method::SendMessage, params),
             Ask::Stream(params) => sent(Method::SendStreamingMessage, params),
+            Ask::Subscribe(id) => of_task(Method::SubscribeToTask, id),
             Ask::Get(id) => of_task(Method::GetTask, id),
             Ask::Cancel(id) => of_task(Method::CancelTask, id),
             Ask::ExtendedCard => {
@@ -161,6 +164,11 @@ impl Interface {
                 HttpMethod::POST,
                 vec!["message:stream".to_owned()],
                 sent(params),
+            ),
+            Ask::Subscribe(id) => (
+                HttpMethod::GET,
+                vec!["tasks".to_owned(), format!("{id}:subscribe")],
+                Ok(Vec::new()),
             ),
             Ask::Get(id) => (
                 HttpMethod::GET,
@@ -270,6 +278,8 @@ mod tests {
         let streamed = rpc("SendStreamingMessage", &sent);
         check(&agent, Ask::Stream(&said), line, &streamed);
         let of_task = r#"{"tenant":"t","id":"x/1"}"#;
+        let subscribed = rpc("SubscribeToTask", of_task);
+        check(&agent, Ask::Subscribe("x/1"), line, &subscribed);
         check(&agent, Ask::Get("x/1"), line, &rpc("GetTask", of_task));
         check(
             &agent,
@@ -310,6 +320,8 @@ mod tests {
             check(&agent, Ask::Send(&said), send, message);
             let stream = "POST http://a:1/v1/message:stream";
             check(&agent, Ask::Stream(&said), stream, message);
+            let subscribe = "GET http://a:1/v1/tasks/x:subscribe";
+            check(&agent, Ask::Subscribe("x"), subscribe, "");
             check(&agent, Ask::Get("x"), "GET http://a:1/v1/tasks/x", "");
             let card = "GET http://a:1/v1/extendedAgentCard";
             check(&agent, Ask::ExtendedCard, card, "");

@@ -120,7 +120,7 @@ impl Caller {
 
     fn patience(&self, ask: Ask<'_>) -> Timeouts {
         let first_byte = match ask {
-            Ask::Stream(_) => self.limits.first_byte,
+            Ask::Stream(_) | Ask::Subscribe(_) => self.limits.first_byte,
             // A blocking answer begins when the work is done.
             Ask::Send(_) => self.limits.turn,
             Ask::Get(_) | Ask::Cancel(_) | Ask::ExtendedCard => return short(),

@@ -6,12 +6,19 @@ use archipel_protocol::object::{Extra, Json};
 use crate::agents::upstream::wire::Known;
 use crate::tasks::executor::TurnEvent;
 
+mod seen;
+
+use seen::Seen;
+
 /// Follows one turn of an agent.
 #[derive(Debug)]
 pub(super) struct Relay {
     known: Known,
     /// The agent knew the task before this turn, so its first snapshot shows what was told in earlier turns.
     continues: bool,
+    seen: Seen,
+    /// The agent waits for authorization, which may reach it on another way than through us.
+    waits: bool,
 }
 
 /// What one event leads to.
@@ -33,7 +40,23 @@ impl Relay {
         Self {
             continues: known.task_id.is_some(),
             known,
+            seen: Seen::default(),
+            waits: false,
         }
+    }
+
+    /// Goes on in the middle of a turn, of which everything in `task` was told.
+    pub(super) fn resumed(memory: Option<&Json>, task: Option<&Task>) -> Self {
+        Self {
+            continues: false,
+            seen: task.map(Seen::of).unwrap_or_default(),
+            ..Self::new(memory)
+        }
+    }
+
+    /// Whether the agent may go on though its stream has ended.
+    pub(super) fn waits(&self) -> bool {
+        self.waits
     }
 
     /// The agent's ids as far as it has told them.
@@ -48,7 +71,8 @@ impl Relay {
             StreamEvent::Message(message) => Ok(answer(message)),
             StreamEvent::StatusUpdate(update) => {
                 let mut told = self.learn(update.task_id, Some(update.context_id))?;
-                let is_over = ends_turn(update.status.state);
+                let is_over = self.reaches(update.status.state);
+                self.seen.note_status(&update.status);
                 told.extend(moved(update.status, update.metadata, update.extra));
                 Ok(Step { told, is_over })
             }
@@ -63,6 +87,7 @@ impl Relay {
                     extra,
                 } = update;
                 let mut told = self.learn(task_id, Some(context_id))?;
+                self.seen.note(&artifact, append);
                 told.push(TurnEvent::Artifact {
                     artifact,
                     append,
@@ -78,16 +103,18 @@ impl Relay {
         }
     }
 
-    /// A snapshot. While the agent still works, the artifacts in it are those of earlier turns: they were told then.
+    /// A snapshot: what is new in it. While the agent still works, the artifacts in the first one of a later turn are those
+    /// of earlier turns: they were told then.
     fn take_task(&mut self, task: Task) -> Result<Step, ForeignTask> {
-        let is_over = ends_turn(task.status.state);
+        let is_over = self.reaches(task.status.state);
         let mut told = self.learn(task.id, task.context_id)?;
-        if is_over || !self.continues {
-            told.extend(
-                task.artifacts
-                    .into_iter()
-                    .map(|artifact| TurnEvent::artifact(artifact, false, is_over)),
-            );
+        let shows_earlier_turns = std::mem::take(&mut self.continues) && !is_over;
+        for artifact in task.artifacts {
+            if shows_earlier_turns {
+                self.seen.note(&artifact, false);
+            } else if let Some((news, append)) = self.seen.news_of(artifact) {
+                told.push(TurnEvent::artifact(news, append, is_over));
+            }
         }
         if task.metadata.is_some() || !task.extra.is_empty() {
             told.push(TurnEvent::Describe {
@@ -95,8 +122,16 @@ impl Relay {
                 extra: task.extra,
             });
         }
-        told.extend(moved(task.status, None, Extra::default()));
+        if self.seen.note_status(&task.status) || is_over {
+            told.extend(moved(task.status, None, Extra::default()));
+        }
         Ok(Step { told, is_over })
+    }
+
+    /// Whether the turn ends with this state.
+    fn reaches(&mut self, state: TaskState) -> bool {
+        self.waits = state == TaskState::AuthRequired;
+        state.is_terminal() || state == TaskState::InputRequired
     }
 
     /// Keeps the agent's ids, and has them remembered when they are news.
@@ -163,10 +198,6 @@ fn moved(mut status: TaskStatus, metadata: Option<Json>, extra: Extra) -> Option
 /// They are tasks of the agent, which our client cannot reach.
 fn leave_tasks_out(message: &mut Message) {
     message.reference_task_ids.clear();
-}
-
-fn ends_turn(state: TaskState) -> bool {
-    state.is_terminal() || state.is_interrupted()
 }
 
 #[cfg(test)]

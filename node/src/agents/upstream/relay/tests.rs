@@ -97,7 +97,7 @@ fn a_question_ends_the_turn() {
         Some(KNOWN),
         &[&login],
         &[status(TaskState::AuthRequired, None)],
-        true,
+        false,
     );
 }
 
