@@ -57,6 +57,9 @@ const STOP_GRACE: Duration = Duration::from_secs(10);
 const ASK_TO_STOP: Duration = Duration::from_secs(15);
 /// How long the agent of a turn that is taken up again may keep its place without a word.
 const SILENT_IN_PLACE: Duration = Duration::from_secs(2);
+/// How long an agent may be silent before a stream begins with the task that the message opened. Who waits for the outcome
+/// has nothing of being told earlier.
+const SILENT_AT_FIRST: Duration = Duration::from_secs(1);
 /// How often watchers that left are looked for while nothing happens.
 const SWEEP: Duration = Duration::from_secs(30);
 
@@ -152,7 +155,7 @@ pub struct TaskActor {
     waiting: Vec<(Option<u32>, Reply<Sent>)>,
     /// Who sent the first message, as long as its agent may still answer without a task. Nothing is kept meanwhile, and
     /// nobody knows of the task.
-    undecided: Option<TurnAnswer>,
+    undecided: Option<Undecided>,
     /// What watchers see, while there are any.
     board: Option<Board>,
     /// Commands handled, for the hub to tell whether another is on its way.
@@ -186,6 +189,12 @@ struct TaskHold {
 struct Place {
     _permit: OwnedSemaphorePermit,
     /// Gives it back when the agent is silent.
+    patience: Option<SpawnHandle>,
+}
+
+struct Undecided {
+    answer: TurnAnswer,
+    /// Decides for a task when the agent is silent.
     patience: Option<SpawnHandle>,
 }
 
@@ -405,7 +414,7 @@ impl StreamHandler<TurnStep> for TaskActor {
             if self.undecided.is_some() && self.is_declined(&step) {
                 return self.decline(step, ctx);
             }
-            self.decide();
+            self.decide(ctx);
         }
         for event in step.told {
             self.apply(event, ctx);

@@ -1,13 +1,13 @@
 //! Whether a first message opens a task: an agent may answer it, or refuse it, without one (A2A 1.0 §3.1.1).
 //!
 //! Until its first event the task is nowhere but here. Whatever that event is but an answer or a refusal, the task is there
-//! from its opening on, as if it had been from the first.
+//! from its opening on, as if it had been from the first; a stream does not wait for it long.
 
 use actix::prelude::*;
 use archipel_protocol::error::ErrorCode;
 use bytes::Bytes;
 
-use super::TaskActor;
+use super::{SILENT_AT_FIRST, TaskActor, Undecided};
 use crate::tasks::command::{Sent, TaskError, TurnAnswer, TurnCommand};
 use crate::tasks::executor::{ExecutorFailure, TurnEvent};
 use crate::tasks::feed::Feed;
@@ -19,19 +19,39 @@ impl TaskActor {
     pub(super) fn begin(&mut self, mut opening: TurnCommand, ctx: &mut Context<Self>) {
         self.register(opening.webhook.take(), 0);
         let at_once = matches!(opening.answer, TurnAnswer::Opened { .. });
-        self.undecided = Some(opening.answer);
+        let streams = matches!(opening.answer, TurnAnswer::Stream { .. });
+        self.undecided = Some(Undecided {
+            answer: opening.answer,
+            patience: None,
+        });
         if at_once || !opening.turn.executor.may_decline_task() {
-            self.decide();
+            self.decide(ctx);
+        } else if streams {
+            let patience = ctx.run_later(SILENT_AT_FIRST, |actor, ctx| {
+                actor.decide(ctx);
+                actor.commit(ctx);
+            });
+            if let Some(undecided) = &mut self.undecided {
+                undecided.patience = Some(patience);
+            }
         }
         self.run_turn(opening.turn, ctx);
     }
 
     /// From now on there is a task, if that was open.
-    pub(super) fn decide(&mut self) {
-        if let Some(answer) = self.undecided.take() {
+    pub(super) fn decide(&mut self, ctx: &mut Context<Self>) {
+        if let Some(answer) = self.take_undecided(ctx) {
             self.ports.metrics.opened.count(());
             self.answer_turn(answer);
         }
+    }
+
+    fn take_undecided(&mut self, ctx: &mut Context<Self>) -> Option<TurnAnswer> {
+        let undecided = self.undecided.take()?;
+        if let Some(patience) = undecided.patience {
+            ctx.cancel_future(patience);
+        }
+        Some(undecided.answer)
     }
 
     /// Whether the first thing that the agent says means that there is no task.
@@ -51,11 +71,11 @@ impl TaskActor {
                 outcome = None;
                 // Its task, if it names one, is none of ours.
                 message.task_id = None;
-                self.answer_alone(json(&message));
+                self.answer_alone(json(&message), ctx);
             }
         }
         let refused = outcome.as_ref().and_then(refusal);
-        if let (Some(code), Some(answer)) = (refused, self.undecided.take()) {
+        if let (Some(code), Some(answer)) = (refused, self.take_undecided(ctx)) {
             answer.refuse(TaskError::Declined(code));
         }
         self.end_turn(ctx);
@@ -65,8 +85,8 @@ impl TaskActor {
         self.rest(ctx);
     }
 
-    fn answer_alone(&mut self, message: Bytes) {
-        match self.undecided.take() {
+    fn answer_alone(&mut self, message: Bytes, ctx: &mut Context<Self>) {
+        match self.take_undecided(ctx) {
             Some(TurnAnswer::Settled { reply, .. } | TurnAnswer::Opened { reply, .. }) => {
                 reply.send(Ok(Sent::Message(message)));
             }

@@ -36,7 +36,7 @@ impl TaskActor {
     }
 
     fn turn_is_late(&mut self, whole_task: bool, ctx: &mut Context<Self>) {
-        self.decide();
+        self.decide(ctx);
         if whole_task {
             self.end_late();
             self.stop_turn(ctx);

@@ -126,6 +126,26 @@ async fn nothing_is_kept_before_the_first_event() {
 }
 
 #[actix::test]
+async fn a_stream_does_not_wait_long_for_an_agent() {
+    let world = World::start();
+    let (tell, told) = oneshot::channel::<()>();
+    let told = Mutex::new(Some(told));
+    let slow = may(move |_, events| {
+        let told = told.lock().take().unwrap();
+        async move {
+            told.await.ok();
+            Ok(events.tell(alone()).await?)
+        }
+    });
+    let mut feed = answered(world.stream(&slow)).await.unwrap();
+    assert_eq!(events(&mut feed), ["task TASK_STATE_WORKING"]);
+    tell.send(()).unwrap();
+    quiet().await;
+    assert_eq!(events(&mut feed), ["statusUpdate TASK_STATE_COMPLETED"]);
+    assert_eq!((world.live(), world.actors()), (0, 0));
+}
+
+#[actix::test]
 async fn an_agent_that_says_nothing_fails_its_task_in_time() {
     let world = World::start();
     let silent = may(|turn, _| async move {
