@@ -7,7 +7,8 @@ use archipel_node::store::TaskStore;
 use archipel_node::store::embedded::{Durability, EmbeddedSettings, EmbeddedStore};
 use archipel_tests::mesh::{
     Client, FakeAgent, Identity, NodeProcess, Refusal, StoppedNode, TestNode, configured,
-    free_port, id_of, reason_of, run, say, say_to, state_of, their_piece, their_question, until,
+    free_port, id_of, reason_of, run, say, say_to, state_of, their_piece, their_question,
+    their_status, their_task, until,
 };
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -74,9 +75,18 @@ async fn every_task_that_was_acknowledged_survives_the_death_of_the_node() {
     assert!(found >= 500);
 }
 
-#[tokio::test]
-async fn a_task_whose_agent_was_at_work_fails_and_keeps_what_was_seen() {
-    let mut agent = FakeAgent::start();
+/// A stream of a task at whose agent the node is killed: what its watcher has seen, and the task.
+struct Interrupted {
+    node: NodeProcess,
+    id: String,
+    /// The artifact's parts that were seen.
+    seen: Vec<Value>,
+    /// The last event that was seen.
+    last: u64,
+}
+
+/// The agent tells 200 pieces; the node dies when half of them were seen.
+async fn interrupted(agent: &mut FakeAgent) -> Interrupted {
     let mut node = NodeProcess::start(NODE, |config| {
         config.add(&upstream_agent("played", agent.origin()))
     })
@@ -87,23 +97,129 @@ async fn a_task_whose_agent_was_at_work_fails_and_keeps_what_was_seen() {
         .await;
     let id = id_of(&stream.event().await);
     let theirs = agent.call().await.stream();
-    let mut seen = 0;
     for number in 0..200 {
         theirs.tell(their_piece(&number.to_string()));
     }
-    while seen < 100 {
-        seen += usize::from(stream.event().await.get("artifactUpdate").is_some());
+    let mut seen = Vec::new();
+    while seen.len() < 100 {
+        let event = stream.event().await;
+        seen.extend(parts_in(&event["artifactUpdate"]));
     }
+    let last = stream.last_id.unwrap();
+    node.kill().await;
+    Interrupted {
+        node,
+        id,
+        seen,
+        last,
+    }
+}
+
+fn parts_in(update: &Value) -> Vec<Value> {
+    let parts = update["artifact"]["parts"].as_array();
+    parts.cloned().unwrap_or_default()
+}
+
+fn numbers(count: usize) -> Vec<Value> {
+    (0..count)
+        .map(|number| json!({"text": number.to_string()}))
+        .collect()
+}
+
+/// The agent's task with this many parts made.
+fn their_work(state: &str, parts: usize) -> Value {
+    let mut task = their_task(state);
+    task["task"]["artifacts"] = json!([{"artifactId": "made", "parts": numbers(parts)}]);
+    task
+}
+
+#[tokio::test]
+async fn a_task_whose_agent_goes_on_does_so_and_nothing_is_told_twice() {
+    let mut agent = FakeAgent::start();
+    let mut left = interrupted(&mut agent).await;
+    left.node.restart().await;
+    // Nobody has asked for the task: the node itself takes it up.
+    let call = agent.call().await;
+    assert_eq!(call.method(), "SubscribeToTask");
+    assert_eq!(call.params()["id"], "theirs");
+    let client = left.node.client();
+    let returned = client.with("last-event-id", &left.last.to_string());
+    let mut watcher = returned
+        .stream(PLAYED, "SubscribeToTask", json!({"id": left.id}))
+        .await;
+    let theirs = call.stream();
+    theirs.tell(their_work("TASK_STATE_WORKING", 201));
+    theirs.tell(their_piece("201"));
+    theirs.tell(their_status("TASK_STATE_COMPLETED"));
+    let rest = watcher.events().await;
+    assert_eq!(state_of(rest.last().unwrap()), "TASK_STATE_COMPLETED");
+    let told = rest
+        .iter()
+        .flat_map(|event| parts_in(&event["artifactUpdate"]));
+    let told: Vec<Value> = left.seen.iter().cloned().chain(told).collect();
+    assert_eq!(told, numbers(202), "each part once, none lost");
+    let task = read(&client, PLAYED, &left.id).await;
+    assert_eq!(task["artifacts"].as_array().unwrap().len(), 1);
+    assert_eq!(task["artifacts"][0]["parts"], json!(numbers(202)));
+}
+
+#[tokio::test]
+async fn a_task_that_ended_meanwhile_ends_the_same_way() {
+    let mut agent = FakeAgent::start();
+    let mut left = interrupted(&mut agent).await;
+    left.node.restart().await;
+    // An agent does not let a task be watched that has ended (A2A 1.0 §3.1.6).
+    agent.call().await.refuse(-32004);
+    let call = agent.call().await;
+    assert_eq!(call.method(), "GetTask");
+    let mut task = their_work("TASK_STATE_COMPLETED", 200);
+    call.answer(task["task"].take());
+    let client = left.node.client();
+    let task = until("the task's end", async || {
+        let task = read(&client, PLAYED, &left.id).await;
+        (state_of(&task) != "TASK_STATE_WORKING").then_some(task)
+    })
+    .await;
+    assert_eq!(state_of(&task), "TASK_STATE_COMPLETED");
+    assert_eq!(task["artifacts"][0]["parts"], json!(numbers(200)));
+}
+
+#[tokio::test]
+async fn a_task_that_its_agent_forgot_fails_and_keeps_what_was_seen() {
+    let mut agent = FakeAgent::start();
+    let mut left = interrupted(&mut agent).await;
+    left.node.restart().await;
+    agent.call().await.refuse(-32001);
+    agent.call().await.refuse(-32001);
+    let client = left.node.client();
+    let task = until("the task's end", async || {
+        let task = read(&client, PLAYED, &left.id).await;
+        (state_of(&task) != "TASK_STATE_WORKING").then_some(task)
+    })
+    .await;
+    assert_eq!(state_of(&task), "TASK_STATE_FAILED");
+    assert!(reason_of(&task).contains("went away"), "{task}");
+    let parts = task["artifacts"][0]["parts"].as_array().unwrap();
+    assert!(parts.len() >= left.seen.len());
+    assert_eq!(*parts, numbers(parts.len()));
+}
+
+#[tokio::test]
+async fn a_task_whose_agent_cannot_go_on_fails_with_a_reason() {
+    let mut agent = FakeAgent::start();
+    let mut node = NodeProcess::start(NODE, |config| {
+        config.add(&upstream_agent("played", agent.origin()))
+    })
+    .await;
+    let params = configured(say("begin"), json!({"returnImmediately": true}));
+    let task = node.client().call(PLAYED, "SendMessage", params).await;
+    // It has not said what it calls the task.
+    let _held = agent.call().await;
     node.kill().await;
     node.restart().await;
-    let task = read(&node.client(), PLAYED, &id).await;
-    assert_eq!(state_of(&task), "TASK_STATE_FAILED");
-    assert!(reason_of(&task).contains("was interrupted"), "{task}");
-    let parts = task["artifacts"][0]["parts"].as_array().unwrap();
-    assert!(parts.len() >= seen, "{} of {seen}", parts.len());
-    for (number, part) in parts.iter().enumerate() {
-        assert_eq!(part["text"], number.to_string());
-    }
+    let failed = read(&node.client(), PLAYED, &id_of(&task)).await;
+    assert_eq!(state_of(&failed), "TASK_STATE_FAILED");
+    assert!(reason_of(&failed).contains("was interrupted"), "{failed}");
 }
 
 #[tokio::test]
@@ -127,8 +243,19 @@ async fn a_further_message_that_was_acknowledged_survives_too() {
     let _held = agent.call().await;
     node.kill().await;
     node.restart().await;
-    let task = read(&node.client(), PLAYED, &id).await;
-    assert_eq!(state_of(&task), "TASK_STATE_FAILED");
+    // It never got the message, and still asks.
+    agent
+        .call()
+        .await
+        .stream()
+        .tell(their_question("which one?"));
+    let client = node.client();
+    let task = until("the question", async || {
+        let task = read(&client, PLAYED, &id).await;
+        (state_of(&task) != "TASK_STATE_WORKING").then_some(task)
+    })
+    .await;
+    assert_eq!(state_of(&task), "TASK_STATE_INPUT_REQUIRED");
     assert_eq!(task["history"], acknowledged["task"]["history"]);
 }
 

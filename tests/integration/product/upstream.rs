@@ -1,7 +1,7 @@
 //! Agents that are reached by URL, and everything they can do wrong: the task says so, and nobody waits in vain.
 
 use archipel_tests::mesh::{
-    AgentCall, FakeAgent, TestNode, free_port, id_of, reason_of, say, say_to, state_of,
+    AgentCall, FakeAgent, Refusal, TestNode, free_port, id_of, reason_of, say, say_to, state_of,
     their_piece, their_question, their_status, their_task, within,
 };
 use serde_json::{Value, json};
@@ -151,8 +151,8 @@ async fn an_agent_that_refuses_fails_its_task() {
     let mut agent = FakeAgent::start();
     check_failed(
         &mut agent,
-        |call| call.refuse(-32602),
-        "refused the message (error -32602)",
+        |call| call.refuse(-32603),
+        "refused the message (error -32603)",
     )
     .await;
     check_failed(
@@ -217,9 +217,44 @@ async fn an_agent_that_does_not_stream_is_asked_without() {
 async fn an_agent_may_answer_with_a_message_alone() {
     let mut agent = FakeAgent::start();
     let message = json!({"message": {"messageId": "a", "role": "ROLE_AGENT", "parts": [{"text": "hello back"}]}});
-    let task = outcome(&mut agent, |call| call.answer(message)).await;
-    assert_eq!(state_of(&task), "TASK_STATE_COMPLETED");
-    assert_eq!(reason_of(&task), "hello back");
+    let node = node_with(agent.origin());
+    let client = node.client();
+    let sent = tokio::spawn({
+        let client = client.clone();
+        async move { client.call(PLAYED, "SendMessage", say("begin")).await }
+    });
+    agent.call().await.answer(message.clone());
+    assert_eq!(within("the answer", sent).await.unwrap(), message);
+    let sent = tokio::spawn({
+        let client = client.clone();
+        async move {
+            let mut stream = client
+                .stream(PLAYED, "SendStreamingMessage", say("begin"))
+                .await;
+            stream.events().await
+        }
+    });
+    agent.call().await.stream().tell(message.clone());
+    assert_eq!(within("the stream", sent).await.unwrap(), [message]);
+    let listed = client.call(PLAYED, "ListTasks", json!({})).await;
+    assert_eq!(listed["totalSize"], 0, "there never was a task");
+}
+
+#[tokio::test]
+async fn an_agent_may_refuse_a_message() {
+    let mut agent = FakeAgent::start();
+    let node = node_with(agent.origin());
+    for (code, reason) in [
+        (-32602, "INVALID_PARAMS"),
+        (-32005, "CONTENT_TYPE_NOT_SUPPORTED"),
+    ] {
+        let client = node.client();
+        let sent =
+            tokio::spawn(async move { client.refused(PLAYED, "SendMessage", say("begin")).await });
+        agent.call().await.refuse(code);
+        let refusal = within("the refusal", sent).await.unwrap();
+        assert_eq!(refusal, Refusal::new(200, code, reason));
+    }
 }
 
 #[tokio::test]

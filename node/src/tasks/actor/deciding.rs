@@ -25,7 +25,7 @@ impl TaskActor {
             patience: None,
         });
         if at_once || !opening.turn.executor.may_decline_task() {
-            self.decide(ctx);
+            self.open_task(ctx);
         } else if streams {
             let patience = ctx.run_later(SILENT_AT_FIRST, |actor, ctx| {
                 actor.decide(ctx);
@@ -38,8 +38,15 @@ impl TaskActor {
         self.run_turn(opening.turn, ctx);
     }
 
-    /// From now on there is a task, if that was open.
+    /// From now on there is a task, if that was open. Its agent has begun to work on it.
     pub(super) fn decide(&mut self, ctx: &mut Context<Self>) {
+        if self.undecided.is_some() {
+            self.open_task(ctx);
+            self.work_begins();
+        }
+    }
+
+    fn open_task(&mut self, ctx: &mut Context<Self>) {
         if let Some(answer) = self.take_undecided(ctx) {
             self.ports.metrics.opened.count(());
             self.answer_turn(answer);
@@ -79,8 +86,6 @@ impl TaskActor {
             answer.refuse(TaskError::Declined(code));
         }
         self.end_turn(ctx);
-        self.commits.gathered.clear();
-        self.commits.unshown.clear();
         self.commits.lost = true;
         self.rest(ctx);
     }

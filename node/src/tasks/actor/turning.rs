@@ -79,8 +79,9 @@ impl TaskActor {
         let Some(message) = self.record.task.history.last().cloned() else {
             return;
         };
-        let begun = self.record.begin(self.ports.clock.now_ms());
-        self.gather(begun);
+        if self.undecided.is_none() {
+            self.work_begins();
+        }
         let executor = setup.executor;
         let turn = Turn {
             metadata: setup.metadata,
@@ -95,6 +96,11 @@ impl TaskActor {
         let canceled = turn.canceled.clone();
         let steps = TurnSteps::run(Arc::clone(&executor), turn);
         self.follow(executor, canceled, steps, ctx);
+    }
+
+    pub(super) fn work_begins(&mut self) {
+        let begun = self.record.begin(self.ports.clock.now_ms());
+        self.gather(begun);
     }
 
     /// Goes on with the turn that a dead actor or process left. Nobody else would ever end the task, so it fails when its
