@@ -17,7 +17,7 @@ use crate::table::percentiles;
 
 /// Pages of each kind that each node is asked for.
 const CALLS: usize = 300;
-/// How deep a deep page is: behind so many tasks of the node that has few.
+/// Tasks on each of the pages that lead to the deep one; there are at most a hundred of them.
 const PAGE: u64 = 100;
 
 /// Medians of one kind of page, in microseconds.
