@@ -302,10 +302,8 @@ fn controlled(config: &mut NodeConfig) {
     config.add("[control_plane]\nenabled = true\n[egress]\nhost_allowlist = [\"127.0.0.1\"]\n");
 }
 
-#[tokio::test]
-async fn an_agent_is_added_called_paused_and_still_there_after_a_restart() {
-    let mut agent = FakeAgent::start();
-    let node = TestNode::start(controlled);
+/// Adds an agent whose bearer token must never be shown again.
+async fn add_played(node: &TestNode, agent: &FakeAgent) {
     let settings =
         json!({"id": "played", "kind": "a2a", "url": agent.origin(), "bearer": "hidden-token"});
     let added = node
@@ -317,6 +315,13 @@ async fn an_agent_is_added_called_paused_and_still_there_after_a_restart() {
         (201, Some("/api/agents/played"))
     );
     assert!(!added.text().contains("hidden-token"));
+}
+
+#[tokio::test]
+async fn an_agent_is_added_called_paused_and_still_there_after_a_restart() {
+    let mut agent = FakeAgent::start();
+    let node = TestNode::start(controlled);
+    add_played(&node, &agent).await;
 
     let events = begin(&node);
     let theirs = agent.call().await;
