@@ -364,8 +364,8 @@ impl Actor for TaskActor {
         } else if self.record.settled() == Settled::No {
             // The agent was at work when the actor or the process before this one died.
             self.recover_turn(ctx);
-        } else if self.hold.is_some() {
-            // Taken from a replica that died while the task waited for its client: there is nothing to do.
+        } else {
+            // Nothing is left to do, and maybe nobody asked.
             self.rest(ctx);
         }
     }

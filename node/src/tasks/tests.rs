@@ -326,8 +326,12 @@ impl World {
     }
 
     fn watch(&self, id: Uuid) -> Answered<Feed> {
+        self.watch_after(id, None)
+    }
+
+    fn watch_after(&self, id: Uuid, after: Option<u64>) -> Answered<Feed> {
         let (reply, answer) = Reply::pair();
-        self.ask(id, TaskCommand::Watch { after: None, reply });
+        self.ask(id, TaskCommand::Watch { after, reply });
         answer
     }
 

@@ -44,11 +44,12 @@ impl TurnSteps {
         }
     }
 
-    /// Goes on with `turn`, if the executor can.
+    /// Goes on with `turn`, if the executor can. One that panics cannot, and must not be asked for ever.
     pub fn resume(executor: Arc<dyn AgentExecutor>, turn: Turn) -> Option<Self> {
         let (events, told) = TurnEvents::channel();
+        let resumed = catch_unwind(AssertUnwindSafe(|| executor.resume(turn, events)));
         Some(Self {
-            running: Some(executor.resume(turn, events)?),
+            running: Some(resumed.ok().flatten()?),
             told,
             begun: false,
         })

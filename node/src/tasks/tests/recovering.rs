@@ -151,6 +151,44 @@ async fn who_asks_first_finds_the_same() {
 }
 
 #[actix::test]
+async fn what_is_loaded_for_nothing_is_let_go() {
+    let world = World::start();
+    let id = left(&world, TaskState::InputRequired).await;
+    let places = Arc::new(Semaphore::new(1));
+    // As if the task had been dealt with between the look and the load.
+    let recover = recovery::RecoverTask {
+        id,
+        place: Arc::clone(&places).try_acquire_owned().unwrap(),
+    };
+    world.hub.try_send(recover).unwrap();
+    quiet().await;
+    let left = (world.live(), world.actors(), places.available_permits());
+    assert_eq!(left, (0, 0, 1));
+}
+
+/// Breaks down when it is to go on.
+struct Breaks;
+
+impl AgentExecutor for Breaks {
+    fn run(self: Arc<Self>, _: Turn, _: TurnEvents) -> TurnFuture {
+        unreachable!("it is resumed")
+    }
+
+    fn resume(self: Arc<Self>, _: Turn, _: TurnEvents) -> Option<TurnFuture> {
+        panic!("a mistake in an executor")
+    }
+}
+
+#[actix::test]
+async fn an_executor_that_breaks_down_cannot_go_on() {
+    let world = World::start();
+    *world.executor.lock() = Some(Arc::new(Breaks));
+    let id = left(&world, TaskState::Working).await;
+    assert_eq!(recover(&world).await, 1);
+    assert_eq!(reason(&answered(world.read(id)).await.unwrap()), LEFT);
+}
+
+#[actix::test]
 async fn a_task_whose_actor_died_is_taken_up_without_being_asked_for() {
     let world = World::start();
     let (puppet, mut plays) = Puppet::pair();

@@ -107,6 +107,78 @@ async fn a_slow_watcher_is_cut_off_and_no_other() {
 }
 
 #[actix::test]
+async fn two_thousand_watchers_see_the_same() {
+    let world = World::start();
+    let (id, play, first) = world.working().await;
+    let mut feeds = vec![first];
+    while feeds.len() < 2000 {
+        let asked: Vec<_> = (0..50).map(|_| world.watch(id)).collect();
+        for feed in asked {
+            let mut feed = answered(feed).await.unwrap();
+            assert_eq!(
+                event(&feed.next().await.unwrap()),
+                "task TASK_STATE_WORKING"
+            );
+            feeds.push(feed);
+        }
+    }
+    for number in 0..300 {
+        play.tell(piece(&format!("a{number}"))).await.unwrap();
+    }
+    play.end(Ok(()));
+    quiet().await;
+    let mut expected = None;
+    for mut feed in feeds {
+        let mut seen = Vec::new();
+        while let Ok(event) = feed.next().await {
+            seen.push((event.seq, event.body));
+        }
+        assert_eq!(seen.len(), 301);
+        let expected = expected.get_or_insert_with(|| seen.clone());
+        assert!(*expected == seen);
+    }
+    assert_eq!(world.metrics.watchers_cut.value(()), 0);
+}
+
+#[actix::test]
+async fn a_watcher_that_returns_gets_what_it_missed() {
+    let world = World::start();
+    let (id, play, _feed) = world.working().await;
+    for name in ["a", "b", "c"] {
+        play.tell(piece(name)).await.unwrap();
+    }
+    quiet().await;
+    let pieces = ["artifactUpdate a", "artifactUpdate b", "artifactUpdate c"];
+    for (after, expected) in [
+        (Some(2), &pieces[..]),
+        (Some(4), &pieces[2..]),
+        (Some(5), &[][..]),
+        // The opening is told by the task alone, and so is what never was.
+        (Some(0), &["task TASK_STATE_WORKING"][..]),
+        (Some(9), &["task TASK_STATE_WORKING"][..]),
+    ] {
+        let mut feed = answered(world.watch_after(id, after)).await.unwrap();
+        let mut seen = Vec::new();
+        while seen.len() < expected.len() {
+            seen.push(event(&feed.next().await.unwrap()));
+        }
+        assert_eq!(seen, expected, "{after:?}");
+        assert_eq!(events(&mut feed), [""; 0]);
+    }
+    play.end(Ok(()));
+    quiet().await;
+    let mut feed = answered(world.watch_after(id, Some(4))).await.unwrap();
+    assert_eq!(event(&feed.next().await.unwrap()), pieces[2]);
+    assert_eq!(
+        event(&feed.next().await.unwrap()),
+        "statusUpdate TASK_STATE_COMPLETED"
+    );
+    assert_eq!(feed.next().await, Err(FeedEnd::Over));
+    let all_seen = answered(world.watch_after(id, Some(6))).await;
+    assert_eq!(all_seen.unwrap_err(), TurnRefusal::Ended.into());
+}
+
+#[actix::test]
 async fn watchers_that_leave_let_the_task_go() {
     let world = World::start();
     let id = world.interrupted().await;
