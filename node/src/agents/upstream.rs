@@ -25,8 +25,8 @@ use url::Url;
 
 use crate::agents::upstream::binding::{Ask, Binding};
 use crate::agents::upstream::call::{Along, Caller, Reply, Way};
-use crate::agents::upstream::interface::{Interface, KnownInterface};
-use crate::agents::upstream::relay::Relay;
+use crate::agents::upstream::interface::{Interface, KnownInterface, Streaming};
+use crate::agents::upstream::relay::{Relay, Step};
 use crate::agents::upstream::sse::SseReader;
 use crate::agents::upstream::wire::{Known, addressed};
 use crate::cards::trust::CardTrust;
@@ -53,8 +53,13 @@ const WAIT_FOR_NAME: Duration = Duration::from_secs(10);
 /// How long the end of a stream may take after its last event, before the connection is given up instead of kept.
 const END_OF_STREAM: Duration = Duration::from_millis(100);
 
-/// Errors by which an agent says that it does not stream: JSON-RPC codes, and HTTP statuses of a path that is not there.
-const NO_STREAMING: [i64; 5] = [-32004, -32601, 404, 405, 501];
+/// Errors by which an agent says that there is no such operation: a JSON-RPC code, and HTTP statuses of a path that is not
+/// there.
+const NO_OPERATION: [i64; 4] = [-32601, 404, 405, 501];
+
+/// The code by which an agent says that it does not stream. One whose card says that it does may mean anything by it,
+/// after it has done its work.
+const NO_STREAMING: i64 = -32004;
 
 /// How long an agent may take, and how much it may say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -203,14 +208,16 @@ impl UpstreamAgent {
                 .filter(|_| interface.binding != Binding::Rest),
             ..SendMessageParams::new(addressed(turn.message, talk.relay.known()))
         };
-        if interface.streaming {
+        if interface.streaming != Streaming::Refused {
             let asked = Ask::Stream(&params);
             match self.caller.ask(&interface, asked, &along).await {
                 Ok(Reply::Stream(answer)) => {
                     return self.follow(&interface, *answer, &mut talk).await;
                 }
                 Ok(Reply::Whole(body)) => return self.conclude(&interface, &body, &mut talk).await,
-                Err(ExecutorFailure::Refused(code)) if NO_STREAMING.contains(&code) => {}
+                Err(ExecutorFailure::Refused(code)) if NO_OPERATION.contains(&code) => {}
+                Err(ExecutorFailure::Refused(NO_STREAMING))
+                    if interface.streaming == Streaming::Untold => {}
                 Err(failure) => return Err(failure),
             }
         }
@@ -263,7 +270,7 @@ impl UpstreamAgent {
             let whole = reader.push(&piece.map_err(failure)?, &mut found);
             for event in found.drain(..) {
                 let event = interface.read_event(&event)?;
-                if talk.relay_event(event).await? == Progress::Over {
+                if talk.relay_streamed(event).await? == Progress::Over {
                     // Reading to the end is what lets the connection be used again.
                     timeout(END_OF_STREAM, body.next()).await.ok();
                     return Ok(Progress::Over);
@@ -271,7 +278,7 @@ impl UpstreamAgent {
             }
             whole.map_err(|_| ExecutorFailure::NotA2a)?;
         }
-        Ok(Progress::Going)
+        talk.end_stream().await
     }
 
     /// Where and how the agent wants to be called.
@@ -354,11 +361,26 @@ impl AgentExecutor for UpstreamAgent {
 }
 
 impl Talk<'_> {
+    /// An event that is the whole of an answer.
     async fn relay_event(&mut self, event: StreamEvent) -> Result<Progress, ExecutorFailure> {
-        let step = self
-            .relay
-            .take(event)
-            .map_err(|_| ExecutorFailure::NotA2a)?;
+        let step = self.relay.take(event);
+        self.tell(step.map_err(|_| ExecutorFailure::NotA2a)?).await
+    }
+
+    async fn relay_streamed(&mut self, event: StreamEvent) -> Result<Progress, ExecutorFailure> {
+        let step = self.relay.take_streamed(event);
+        self.tell(step.map_err(|_| ExecutorFailure::NotA2a)?).await
+    }
+
+    async fn end_stream(&mut self) -> Result<Progress, ExecutorFailure> {
+        let step = self.relay.end_stream();
+        match step.map_err(|_| ExecutorFailure::NotA2a)? {
+            Some(step) => self.tell(step).await,
+            None => Ok(Progress::Going),
+        }
+    }
+
+    async fn tell(&mut self, step: Step) -> Result<Progress, ExecutorFailure> {
         self.name();
         for event in step.told {
             self.events.tell(event).await?;

@@ -232,6 +232,7 @@ mod tests {
     use archipel_protocol::a2a::Message;
 
     use super::*;
+    use crate::agents::upstream::interface::Streaming;
 
     const V1: Binding = Binding::JsonRpc(Version::V1);
     const V03: Binding = Binding::JsonRpc(Version::V03);
@@ -240,7 +241,7 @@ mod tests {
         Interface {
             url: url.parse().unwrap(),
             binding,
-            streaming: true,
+            streaming: Streaming::Promised,
             tenant: tenant.map(str::to_owned),
         }
     }

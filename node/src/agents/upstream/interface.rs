@@ -28,9 +28,20 @@ pub(super) struct Interface {
     pub(super) url: Url,
     pub(super) binding: Binding,
     /// Whether a stream is worth asking for.
-    pub(super) streaming: bool,
+    pub(super) streaming: Streaming,
     /// To be sent with every request.
     pub(super) tenant: Option<String>,
+}
+
+/// Whether an agent streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Streaming {
+    /// Its card says so.
+    Promised,
+    /// Its card says that it does not.
+    Refused,
+    /// It has no card: asking will tell.
+    Untold,
 }
 
 /// An interface, and when it was read.
@@ -67,7 +78,7 @@ impl Interface {
             return Ok(Self {
                 url,
                 binding: Binding::JsonRpc(Version::V1),
-                streaming: true,
+                streaming: Streaming::Untold,
                 tenant: None,
             });
         };
@@ -84,7 +95,10 @@ impl Interface {
         Ok(Self {
             url,
             binding,
-            streaming: card.capabilities.streaming == Some(true),
+            streaming: match card.capabilities.streaming {
+                Some(true) => Streaming::Promised,
+                _ => Streaming::Refused,
+            },
             tenant: chosen.tenant.clone().filter(|tenant| !tenant.is_empty()),
         })
     }
@@ -165,7 +179,7 @@ mod tests {
     fn check(
         interfaces: &str,
         capabilities: &str,
-        expected: Result<(&str, Binding, bool, Option<&str>), InterfaceProblem>,
+        expected: Result<(&str, Binding, Streaming, Option<&str>), InterfaceProblem>,
     ) {
         let card = format!(
             r#"{{"name":"a","description":"","version":"1","defaultInputModes":[],"defaultOutputModes":[],
@@ -189,9 +203,9 @@ mod tests {
         let offered = r#"[{"url":"https://elsewhere.example/rpc?x=1","protocolBinding":"JSONRPC","protocolVersion":"1.0"}]"#;
         let rpc = "http://agent.internal:9100/rpc?x=1";
         let found = |streaming| Ok((rpc, Binding::JsonRpc(Version::V1), streaming, None));
-        check(offered, r#"{"streaming":true}"#, found(true));
-        check(offered, "{}", found(false));
-        check(offered, r#"{"streaming":false}"#, found(false));
+        check(offered, r#"{"streaming":true}"#, found(Streaming::Promised));
+        check(offered, "{}", found(Streaming::Refused));
+        check(offered, r#"{"streaming":false}"#, found(Streaming::Refused));
     }
 
     #[test]
@@ -205,14 +219,14 @@ mod tests {
         let new = Ok((
             "http://agent.internal:9100/new",
             Binding::JsonRpc(Version::V1),
-            false,
+            Streaming::Refused,
             Some("t"),
         ));
         check(&format!("[{grpc},{future},{rpc},{rest}]"), "{}", new);
         let rest_first = Ok((
             "http://agent.internal:9100/rest/",
             Binding::Rest,
-            false,
+            Streaming::Refused,
             None,
         ));
         check(&format!("[{old_rest},{rest},{rpc}]"), "{}", rest_first);
@@ -225,7 +239,10 @@ mod tests {
     #[test]
     fn an_agent_without_a_card_is_called_at_its_url() {
         let found = Interface::of(&format!("{AGENT}#x").parse().unwrap(), None).unwrap();
-        assert_eq!((found.url.as_str(), found.streaming), (AGENT, true));
+        assert_eq!(
+            (found.url.as_str(), found.streaming),
+            (AGENT, Streaming::Untold)
+        );
     }
 
     #[test]

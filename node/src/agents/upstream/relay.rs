@@ -16,6 +16,8 @@ pub(super) struct Relay {
     known: Known,
     /// The agent knew the task before this turn, so its first snapshot shows what was told in earlier turns.
     continues: bool,
+    /// A question at the beginning of a stream: this turn's only if nothing follows.
+    held: Option<Task>,
     seen: Seen,
     /// The agent waits for authorization, which may reach it on another way than through us.
     waits: bool,
@@ -40,6 +42,7 @@ impl Relay {
         Self {
             continues: known.task_id.is_some(),
             known,
+            held: None,
             seen: Seen::default(),
             waits: false,
         }
@@ -62,6 +65,47 @@ impl Relay {
     /// The agent's ids as far as it has told them.
     pub(super) fn known(&self) -> &Known {
         &self.known
+    }
+
+    /// Takes the next event of a stream. Some agents begin a later turn by showing the task as the turn before left it,
+    /// with the question that was just answered: whether that ends this turn is told by what follows.
+    pub(super) fn take_streamed(&mut self, event: StreamEvent) -> Result<Step, ForeignTask> {
+        match event {
+            StreamEvent::Task(task)
+                if self.continues && task.status.state == TaskState::InputRequired =>
+            {
+                self.continues = false;
+                self.held = Some(task);
+                Ok(Step {
+                    told: Vec::new(),
+                    is_over: false,
+                })
+            }
+            event => {
+                let mut told = self
+                    .held
+                    .take()
+                    .map_or_else(|| Ok(Vec::new()), |task| self.pass_over(task))?;
+                let step = self.take(event)?;
+                told.extend(step.told);
+                Ok(Step { told, ..step })
+            }
+        }
+    }
+
+    /// Takes the end of a stream, which a question may come before.
+    pub(super) fn end_stream(&mut self) -> Result<Option<Step>, ForeignTask> {
+        let held = self.held.take();
+        held.map(|task| self.take(StreamEvent::Task(task)))
+            .transpose()
+    }
+
+    /// A task as the turn before left it: its artifacts and its question were told then.
+    fn pass_over(&mut self, task: Task) -> Result<Vec<TurnEvent>, ForeignTask> {
+        for artifact in &task.artifacts {
+            self.seen.note(artifact, false);
+        }
+        self.learn(task.id, task.context_id)
     }
 
     /// Takes the next event of the agent.

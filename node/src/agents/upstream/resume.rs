@@ -14,7 +14,7 @@ use tokio::time::sleep;
 use super::{Progress, Talk, UpstreamAgent};
 use crate::agents::upstream::binding::Ask;
 use crate::agents::upstream::call::{Along, Reply};
-use crate::agents::upstream::interface::Interface;
+use crate::agents::upstream::interface::{Interface, Streaming};
 use crate::agents::upstream::relay::Relay;
 use crate::agents::upstream::wire::Known;
 use crate::tasks::executor::{CancelAnswer, CancelFuture, ExecutorFailure, Turn, TurnEvents};
@@ -80,7 +80,7 @@ impl UpstreamAgent {
         interface: &Interface,
         talk: &mut Talk<'_>,
     ) -> Result<(), ExecutorFailure> {
-        if interface.streaming {
+        if interface.streaming != Streaming::Refused {
             let id = talk.task()?;
             let asked = Ask::Subscribe(&id);
             match self.caller.ask(interface, asked, &Along::default()).await {

@@ -29,6 +29,8 @@ const DOES_NOT_STREAM: &str = r#"{"name":"played","capabilities":{},
     "supportedInterfaces":[{"url":"http://0.0.0.0:1/rpc","protocolBinding":"JSONRPC","protocolVersion":"1.0"}]}"#;
 const OLD: &str = r#"{"name":"played","description":"d","version":"1","protocolVersion":"0.3.0","url":"http://0.0.0.0:1/rpc",
     "preferredTransport":"JSONRPC","capabilities":{"streaming":true},"skills":[]}"#;
+const REST_IN_ONE: &str = r#"{"name":"played","capabilities":{},
+    "supportedInterfaces":[{"url":"http://0.0.0.0:1/v1","protocolBinding":"HTTP+JSON","protocolVersion":"1.0","tenant":"x"}]}"#;
 const REST: &str = r#"{"name":"played","capabilities":{"streaming":true},
     "supportedInterfaces":[{"url":"http://0.0.0.0:1/v1","protocolBinding":"HTTP+JSON","protocolVersion":"1.0","tenant":"x"}]}"#;
 
@@ -425,9 +427,10 @@ async fn an_agent_that_does_not_stream() {
         r#"{"message":{"messageId":"m","role":"ROLE_AGENT","parts":[{"text":"hello"}]}}"#;
     check(Some(DOES_NOT_STREAM), Plays::Blocking(TASK), 3, Ok(())).await;
     check(Some(DOES_NOT_STREAM), Plays::Blocking(MESSAGE), 1, Ok(())).await;
-    // Its card promises more than it keeps, or there is no card.
-    check(Some(STREAMS), Plays::Blocking(TASK), 3, Ok(())).await;
     check(None, Plays::Blocking(MESSAGE), 1, Ok(())).await;
+    // Its card promises more than it keeps. It may have done its work, so it is not sent the message again.
+    let refused = Err(ExecutorFailure::Refused(-32004));
+    check(Some(STREAMS), Plays::Blocking(TASK), 0, refused).await;
 }
 
 #[actix_rt::test]
@@ -436,7 +439,7 @@ async fn an_agent_that_works_on_after_its_answer_is_asked_again() {
         "artifacts":[{"artifactId":"a","parts":[{"text":"one"}]}]}"#;
     const OTHER: &str = r#"{"id":"another","status":{"state":"TASK_STATE_COMPLETED"}}"#;
     check(Some(DOES_NOT_STREAM), Plays::Works(DONE), 3, Ok(())).await;
-    check(Some(REST), Plays::Works(DONE), 3, Ok(())).await;
+    check(Some(REST_IN_ONE), Plays::Works(DONE), 3, Ok(())).await;
     let foreign = Err(ExecutorFailure::NotA2a);
     check(Some(DOES_NOT_STREAM), Plays::Works(OTHER), 1, foreign).await;
 }

@@ -37,10 +37,11 @@ fn status(state: TaskState, said: Option<&str>) -> TurnEvent {
 /// From `memory`, the `events` tell `told` and only the last one ends the turn, if `is_over`.
 fn check(memory: Option<&str>, events: &[&str], told: &[TurnEvent], is_over: bool) {
     let mut relay = Relay::new(memory.map(json).as_ref());
-    let steps: Vec<Step> = events
+    let mut steps: Vec<Step> = events
         .iter()
-        .map(|text| relay.take(event(text)).unwrap())
+        .map(|text| relay.take_streamed(event(text)).unwrap())
         .collect();
+    steps.extend(relay.end_stream().unwrap());
     let ends: Vec<bool> = steps.iter().map(|step| step.is_over).collect();
     let last = ends.len() - 1;
     assert!(
@@ -99,6 +100,26 @@ fn a_question_ends_the_turn() {
         &[status(TaskState::AuthRequired, None)],
         false,
     );
+}
+
+#[test]
+fn a_question_of_the_turn_before_ends_nothing() {
+    let asked = r#"{"task":{"id":"t","contextId":"c","status":{"state":"TASK_STATE_INPUT_REQUIRED"},
+        "artifacts":[{"artifactId":"a","parts":[{"text":"a"}]}]}}"#;
+    let done = status(TaskState::Completed, None);
+    let piece = artifact("a", true, true);
+    check(
+        Some(KNOWN),
+        &[asked, WORKING, NEXT_PIECE, DONE],
+        &[piece, done],
+        true,
+    );
+    // Nothing follows: it is asked again, or for the first time in an answer that is one piece.
+    let told = [
+        artifact("a", false, true),
+        status(TaskState::InputRequired, None),
+    ];
+    check(Some(KNOWN), &[asked], &told, true);
 }
 
 #[test]
