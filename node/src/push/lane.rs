@@ -149,11 +149,15 @@ impl Lane {
         let Some(item) = self.next(&webhook, &config).await? else {
             return Ok(Step::UpToDate);
         };
-        let key = self.key(item.through);
-        if !self.is_ours(&key, item.through).await? {
+        // By where it goes on from: what one attempt tells may reach further than what another replica found before it.
+        if !self.is_ours(webhook.delivered).await? {
             return Ok(Step::Failed(Failure::Elsewhere));
         }
-        let Some(request) = request(&config, item.body, &format!("\"{key}\"")) else {
+        let Some(request) = request(
+            &config,
+            item.body,
+            &format!("\"{}\"", self.key(item.through)),
+        ) else {
             return Ok(Step::Failed(Failure::Hopeless));
         };
         let limits = Timeouts {
@@ -256,21 +260,22 @@ impl Lane {
         kept.is_ok()
     }
 
-    /// What is the same for each attempt to tell one event to this webhook, and for nothing else.
-    fn key(&self, through: u64) -> String {
+    /// What is the same for each attempt to tell this webhook of one event, and for nothing else.
+    fn key(&self, event: u64) -> String {
         let webhook: String = byte_serialize(self.webhook.as_bytes()).collect();
-        format!("{}/{webhook}/{through}", self.task)
+        format!("{}/{webhook}/{event}", self.task)
     }
 
-    /// Whether no other replica is telling the event.
-    async fn is_ours(&mut self, key: &str, through: u64) -> Result<bool, StoreError> {
+    /// Whether no other replica is telling what comes after that event.
+    async fn is_ours(&mut self, after: u64) -> Result<bool, StoreError> {
+        let key = self.key(after);
         let Some(claims) = &self.ports.claims else {
             return Ok(true);
         };
         let limit = self.ports.settings.time_limit.as_millis();
         let limit = u64::try_from(limit).unwrap_or(u64::MAX / 4);
         let clock = self.ports.clock.as_ref();
-        self.lease.take(claims, clock, (key, through), limit).await
+        self.lease.take(claims, clock, (&key, after), limit).await
     }
 
     fn pause(&self, failures: u32) -> Duration {

@@ -1,6 +1,6 @@
-//! Which replica tells an event, where several are one node: whoever claims it first, for a while.
+//! Which replica tells what comes after an event, where several are one node: whoever claims it first, for a while.
 //!
-//! Without it each of them would find the same event in the store and tell it. A replica that dies leaves its claim behind;
+//! Without it each of them would find the same in the store and tell it. A replica that dies leaves its claim behind;
 //! another one goes on when that is over.
 
 use std::sync::Arc;
@@ -12,12 +12,12 @@ use crate::store::{Claim, ClaimRequest, ClaimStore, StoreError};
 /// The claim of one lane.
 #[derive(Debug, Default)]
 pub(super) struct Lease {
-    /// Which event, and until when.
+    /// After which event, and until when.
     held: Option<(u64, u64)>,
 }
 
 impl Lease {
-    /// Whether the event called `key` is ours for as long as an attempt may take. Attempts that follow soon cost nothing.
+    /// Whether what comes after `event`, called `key`, is ours for as long as an attempt may take. Attempts that follow soon cost nothing.
     pub(super) async fn take(
         &mut self,
         claims: &Arc<dyn ClaimStore>,
