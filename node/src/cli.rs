@@ -1,5 +1,5 @@
-//! The command line of `archipel`. Read `serve` (a node), `call` (one call to an agent), `agents` (which there are), `card`,
-//! `keys`.
+//! The command line of `archipel`. Read `serve` (a node), `node` (which one a command speaks to), `call` (one call to an
+//! agent), `agents` (which there are), `card`, `keys`.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -14,6 +14,7 @@ mod agents;
 mod call;
 mod card;
 mod keys;
+mod node;
 mod print;
 mod serve;
 
@@ -23,8 +24,7 @@ mod serve;
 pub struct Command {
     #[command(subcommand)]
     action: Action,
-    /// Configuration file of `serve` and `check-config`. Without it, `archipel.toml` in this folder if there is one. The
-    /// environment overrides it.
+    /// Configuration file. Without it, `archipel.toml` in this folder if there is one. The environment overrides it.
     #[arg(long, short, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
 }
@@ -64,6 +64,7 @@ struct ConfigFile {
 
 /// Runs a command to its exit code: 0 done, 1 not done, 2 wrong usage or configuration.
 pub async fn run(command: Command) -> ExitCode {
+    let quiet = Outcome { json: false };
     let outcome = match command.action {
         Action::Serve(outcome) => serve::serve(&config_file(command.config, &outcome)).await,
         Action::CheckConfig(outcome) => serve::check_config(&config_file(command.config, &outcome)),
@@ -71,12 +72,11 @@ pub async fn run(command: Command) -> ExitCode {
             print::out(&settings::example::<NodeSettings>()).map(|()| ExitCode::SUCCESS)
         }
         Action::Keygen(keygen) => keys::keygen(&keygen),
-        Action::Call(call) => call::call(call).await,
-        Action::Card(card) => {
-            let outcome = Outcome { json: false };
-            card::card(card, &config_file(command.config, &outcome)).await
+        Action::Call(call) => call::call(call, &config_file(command.config, &quiet)).await,
+        Action::Card(card) => card::card(card, &config_file(command.config, &quiet)).await,
+        Action::Agents(agents) => {
+            agents::agents(agents, &config_file(command.config, &quiet)).await
         }
-        Action::Agents(agents) => agents::agents(agents).await,
     };
     outcome.unwrap_or_else(|error| {
         // When standard error is gone too, the exit code says what is left to say.

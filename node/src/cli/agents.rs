@@ -8,11 +8,11 @@ use archipel_kit::client::{RequestBody, Timeouts};
 use archipel_kit::settings::{self, Environment};
 use clap::Subcommand;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use http::{Method, Request};
+use http::{Method, Request, Uri};
 use serde_json::Value;
 
-use super::call::TOKEN_VARIABLE;
-use super::print;
+use super::node::{NodeArguments, advice};
+use super::{ConfigFile, print};
 use crate::egress::{Destination, Egress, EgressSettings};
 
 const MAX_ANSWER: usize = 16 * 1024 * 1024;
@@ -22,17 +22,8 @@ const LIMIT: Duration = Duration::from_secs(30);
 pub(super) struct Agents {
     #[command(subcommand)]
     action: Action,
-    /// Node that is meant; its configuration must have `control_plane.enabled = true`.
-    #[arg(
-        long,
-        value_name = "ORIGIN",
-        default_value = "http://127.0.0.1:7400",
-        global = true
-    )]
-    node: String,
-    /// The operator's bearer token; the environment variable keeps it out of the process list.
-    #[arg(long, env = TOKEN_VARIABLE, hide_env_values = true, global = true)]
-    token: Option<String>,
+    #[command(flatten)]
+    node: NodeArguments,
     /// Write what the node answers as one line of JSON.
     #[arg(long, global = true)]
     json: bool,
@@ -87,9 +78,10 @@ enum Action {
     },
 }
 
-pub(super) async fn agents(agents: Agents) -> anyhow::Result<ExitCode> {
+pub(super) async fn agents(agents: Agents, file: &ConfigFile) -> anyhow::Result<ExitCode> {
+    let node = agents.node.find(file)?;
     let (method, path, body) = request_of(&agents.action)?;
-    let uri = format!("{}/api/agents{path}", agents.node.trim_end_matches('/'));
+    let uri: Uri = format!("{}/api/agents{path}", node.origin).parse()?;
     let mut request = Request::builder()
         .method(method)
         .uri(&uri)
@@ -98,11 +90,8 @@ pub(super) async fn agents(agents: Agents) -> anyhow::Result<ExitCode> {
     if !body.is_empty() {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
-    if let Some(token) = &agents.token {
-        let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
-            .context("the token cannot stand in a header")?;
-        value.set_sensitive(true);
-        headers.insert(AUTHORIZATION, value);
+    if let Some(authorization) = node.authorization(&uri) {
+        headers.insert(AUTHORIZATION, authorization);
     }
     let settings: EgressSettings = settings::load(None, &Environment::default())
         .map_err(|problems| anyhow::anyhow!("{problems}"))?;
@@ -192,7 +181,7 @@ fn refused(status: http::StatusCode, told: &Value) -> anyhow::Result<()> {
         .and_then(Value::as_str)
         .unwrap_or("no reason was given");
     let advice = match status.as_u16() {
-        401 => format!(" (give a token with --token or {TOKEN_VARIABLE})"),
+        401 => format!(" ({})", advice()),
         404 => " (is control_plane.enabled = true, and is there such an agent?)".to_owned(),
         _ => String::new(),
     };

@@ -12,19 +12,17 @@ use archipel_protocol::a2a::{self, ArtifactUpdate, StreamEvent, Task, TaskState,
 use archipel_protocol::jsonrpc::{Outcome, decode_response, encode_request};
 use archipel_protocol::method::Method;
 use futures_util::StreamExt;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{Request, Uri};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::print;
+use super::node::{Node, NodeArguments, advice};
+use super::{ConfigFile, print};
 use crate::agents::upstream::sse::SseReader;
 use crate::egress::{Destination, Egress, EgressSettings};
 
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
-
-/// Where a bearer token is looked for when none is given.
-pub(super) const TOKEN_VARIABLE: &str = "ARCHIPEL_TOKEN";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Call {
@@ -40,12 +38,8 @@ pub(super) struct Call {
     /// Show what the agent makes as it comes.
     #[arg(long)]
     stream: bool,
-    /// Bearer token; the environment variable keeps it out of the process list.
-    #[arg(long, env = TOKEN_VARIABLE, hide_env_values = true)]
-    token: Option<String>,
-    /// Node on which a name is looked up.
-    #[arg(long, value_name = "ORIGIN", default_value = "http://127.0.0.1:7400")]
-    node: String,
+    #[command(flatten)]
+    node: NodeArguments,
     /// Go on with this task instead of opening one.
     #[arg(long, value_name = "TASK-ID")]
     task: Option<String>,
@@ -57,8 +51,9 @@ pub(super) struct Call {
     json: bool,
 }
 
-pub(super) async fn call(call: Call) -> anyhow::Result<ExitCode> {
-    let uri = address(&call.agent, &call.node)?;
+pub(super) async fn call(call: Call, file: &ConfigFile) -> anyhow::Result<ExitCode> {
+    let node = call.node.find(file)?;
+    let uri = address(&call.agent, &node.origin)?;
     let text = said(&call)?;
     let method = if call.stream {
         Method::SendStreamingMessage
@@ -70,7 +65,7 @@ pub(super) async fn call(call: Call) -> anyhow::Result<ExitCode> {
         method.name(Version::V1),
         &params(&text, call.task.as_deref()),
     )?;
-    let answer = send(&call, &uri, body)
+    let answer = send(&call, &node, &uri, body)
         .await
         .with_context(|| format!("cannot call {uri}"))?;
     let status = answer.status;
@@ -130,17 +125,14 @@ fn params(text: &str, task: Option<&str>) -> Value {
     json!({"message": message})
 }
 
-async fn send(call: &Call, uri: &Uri, body: Vec<u8>) -> anyhow::Result<Answer> {
+async fn send(call: &Call, node: &Node, uri: &Uri, body: Vec<u8>) -> anyhow::Result<Answer> {
     let mut request = Request::post(uri)
         .header(CONTENT_TYPE, "application/json")
         .header(ACCEPT, "application/json, text/event-stream")
         .header("a2a-version", a2a::VERSION)
         .body(RequestBody::from(body))?;
-    if let Some(token) = &call.token {
-        let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
-            .context("the token cannot stand in a header")?;
-        value.set_sensitive(true);
-        request.headers_mut().insert(AUTHORIZATION, value);
+    if let Some(authorization) = node.authorization(uri) {
+        request.headers_mut().insert(AUTHORIZATION, authorization);
     }
     let limit = Some(Duration::from_secs(call.timeout));
     let limits = Timeouts {
@@ -158,7 +150,7 @@ fn whole(body: &[u8], status: http::StatusCode, as_json: bool) -> anyhow::Result
     let refused = || {
         let text: String = String::from_utf8_lossy(body).chars().take(500).collect();
         let advice = match status.as_u16() {
-            401 => format!(" (give a token with --token or {TOKEN_VARIABLE})"),
+            401 => format!(" ({})", advice()),
             _ => String::new(),
         };
         anyhow::anyhow!("the server answered {status}{advice}: {text}")

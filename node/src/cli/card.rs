@@ -14,11 +14,12 @@ use archipel_protocol::a2a::card::signature::verify;
 use archipel_protocol::federation::keys;
 use archipel_protocol::ids::Origin;
 use clap::Subcommand;
-use http::header::{ACCEPT, AUTHORIZATION, HeaderValue};
-use http::{Request, StatusCode};
+use http::header::{ACCEPT, AUTHORIZATION};
+use http::{Request, StatusCode, Uri};
 use serde_json::{Value, json};
 
-use super::call::{TOKEN_VARIABLE, address};
+use super::call::address;
+use super::node::NodeArguments;
 use super::{ConfigFile, load, print};
 use crate::cards::key;
 use crate::egress::{Destination, Egress, EgressSettings};
@@ -50,12 +51,8 @@ struct Place {
     /// reads one from standard input.
     #[arg(value_name = "AGENT-URL-OR-FILE")]
     card: String,
-    /// Bearer token; the environment variable keeps it out of the process list.
-    #[arg(long, env = TOKEN_VARIABLE, hide_env_values = true)]
-    token: Option<String>,
-    /// Node on which a name is looked up.
-    #[arg(long, value_name = "ORIGIN", default_value = "http://127.0.0.1:7400")]
-    node: String,
+    #[command(flatten)]
+    node: NodeArguments,
     /// Version of A2A whose card is asked for.
     #[arg(long, value_name = "VERSION", default_value = VERSION)]
     a2a_version: String,
@@ -95,14 +92,14 @@ struct Sign {
 
 pub(super) async fn card(card: Card, file: &ConfigFile) -> anyhow::Result<ExitCode> {
     match card.action {
-        CardAction::Show(show) => self::show(&show).await,
-        CardAction::Verify(asked) => self::verified(&asked).await,
+        CardAction::Show(show) => self::show(&show, file).await,
+        CardAction::Verify(asked) => self::verified(&asked, file).await,
         CardAction::Sign(asked) => sign(&asked, file),
     }
 }
 
-async fn show(show: &Show) -> anyhow::Result<ExitCode> {
-    let card = read(&show.place).await?;
+async fn show(show: &Show, file: &ConfigFile) -> anyhow::Result<ExitCode> {
+    let card = read(&show.place, file).await?;
     let text = if show.json {
         card
     } else {
@@ -113,7 +110,7 @@ async fn show(show: &Show) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn verified(asked: &Verify) -> anyhow::Result<ExitCode> {
+async fn verified(asked: &Verify, file: &ConfigFile) -> anyhow::Result<ExitCode> {
     let mut trusted = TrustedKeys::default();
     if let Some(path) = &asked.keys {
         let text = fs::read_to_string(path);
@@ -123,7 +120,7 @@ async fn verified(asked: &Verify) -> anyhow::Result<ExitCode> {
     if let Some(key) = &asked.ed25519 {
         trusted.add_ed25519(&keys::from_hex(key)?)?;
     }
-    let outcome = verify(&read(&asked.place).await?, &trusted);
+    let outcome = verify(&read(&asked.place, file).await?, &trusted);
     let text = match &outcome {
         Ok(verified) if asked.json => json!({"verified": true, "kid": verified.kid}).to_string(),
         Err(problem) if asked.json => {
@@ -152,27 +149,26 @@ fn sign(asked: &Sign, file: &ConfigFile) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn read(place: &Place) -> anyhow::Result<String> {
+async fn read(place: &Place, file: &ConfigFile) -> anyhow::Result<String> {
     if place.card == "-" || PathBuf::from(&place.card).is_file() {
         return from_file(&place.card);
     }
-    let agent = address(&place.card, &place.node)?.to_string();
-    let uri = match agent.ends_with(".json") {
-        true => agent,
+    let node = place.node.find(file)?;
+    let agent = address(&place.card, &node.origin)?.to_string();
+    let uri: Uri = match agent.ends_with(".json") {
+        true => agent.parse()?,
         false => format!(
             "{}/.well-known/agent-card.json",
             agent.trim_end_matches('/')
-        ),
+        )
+        .parse()?,
     };
     let mut request = Request::get(&uri)
         .header(ACCEPT, "application/json")
         .header("a2a-version", &place.a2a_version)
         .body(RequestBody::empty())?;
-    if let Some(token) = &place.token {
-        let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
-            .context("the token cannot stand in a header")?;
-        value.set_sensitive(true);
-        request.headers_mut().insert(AUTHORIZATION, value);
+    if let Some(authorization) = node.authorization(&uri) {
+        request.headers_mut().insert(AUTHORIZATION, authorization);
     }
     let limits = Timeouts {
         first_byte: Some(PATIENCE),
