@@ -13,6 +13,7 @@ use uuid::Uuid;
 pub mod agents;
 pub mod embedded;
 pub mod memory;
+pub mod peers;
 pub mod redis;
 
 #[cfg(test)]

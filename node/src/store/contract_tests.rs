@@ -2,6 +2,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::panic,
     reason = "tests fail by panicking"
 )]
 
@@ -47,6 +48,7 @@ macro_rules! contract {
 
 mod agents;
 mod lists;
+mod peers;
 mod webhooks;
 
 contract!(

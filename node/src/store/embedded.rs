@@ -27,6 +27,7 @@ use writes::{Write, Written};
 mod agents;
 mod checkpoint;
 mod lists;
+mod peers;
 mod readers;
 mod reads;
 mod rows;

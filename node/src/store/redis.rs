@@ -6,8 +6,8 @@
 //! append-only file, without eviction, and with replicas that are waited for (`min-replicas-to-write`) where a failover
 //! must lose nothing.
 //!
-//! Read `address` (where it is), `link` (the connection), `keys` (what stands where), then `tasks`, `claims`, `audit`, `agents` and
-//! `replicas` with their scripts in `lua/`, and `notices` (what Redis tells by itself). A user of Redis (ACL) needs `~PREFIX:* &PREFIX:* +@read +@write +@scripting
+//! Read `address` (where it is), `link` (the connection), `keys` (what stands where), then `tasks`, `claims`, `audit`, `agents`, `peers`
+//! and `replicas` with their scripts in `lua/`, and `notices` (what Redis tells by itself). A user of Redis (ACL) needs `~PREFIX:* &PREFIX:* +@read +@write +@scripting
 //! +@pubsub +@connection +info +time`.
 
 use std::sync::Arc;
@@ -32,6 +32,7 @@ mod keys;
 mod link;
 mod lists;
 mod notices;
+mod peers;
 mod replicas;
 mod tasks;
 mod webhooks;
@@ -68,6 +69,7 @@ struct Scripts {
     delete_webhook: Script,
     delivered: Script,
     undelivered: Script,
+    change_peers: Script,
 }
 
 impl RedisStore {
@@ -147,6 +149,7 @@ impl Scripts {
             delete_webhook: script!("webhooks.lua", "delete_webhook.lua"),
             delivered: script!("webhooks.lua", "delivered.lua"),
             undelivered: script!("webhooks.lua", "undelivered.lua"),
+            change_peers: script!("change_peers.lua"),
         }
     }
 }

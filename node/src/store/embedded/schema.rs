@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OpenFlags};
 
 use super::agents;
+use super::peers;
 use super::tally::{self, Standing, Tally};
 use super::{Durability, EmbeddedSettings};
 
@@ -23,7 +24,7 @@ const PAGE_BYTES: u64 = 4096;
 const LOG_KEPT: i64 = 64 * 1024 * 1024;
 
 /// `MIGRATIONS[n]` leads from version n to n + 1; released ones never change.
-const MIGRATIONS: &[&str] = &[TABLES, LISTS_AND_WEBHOOKS, agents::TABLE];
+const MIGRATIONS: &[&str] = &[TABLES, LISTS_AND_WEBHOOKS, agents::TABLE, peers::TABLE];
 
 /// `number` ascends with creation, and so does `id` (UUID v7): new rows go to the right edge of every tree. An event row
 /// holds all events of one change; `place` is made of the task's number and the last sequence number in the row, so one

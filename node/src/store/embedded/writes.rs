@@ -6,10 +6,12 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
 use super::agents::{self, AgentWrite};
+use super::peers::{self, PeerWrite};
 use super::rows::{MAX_SEQ, context, pack, place, rows_limit, signed, unsigned};
 use super::tally::{Move, Tally};
 use super::webhooks::{self, WebhookWrite};
 use crate::store::memory::without_snapshot;
+use crate::store::peers::Changed;
 use crate::store::{AuditRow, Claim, EventRow, Put, Retention, Snapshot, StoreError, TaskChange};
 
 /// One write of one caller. Kept whole until it is committed, so that it can be tried again alone.
@@ -22,6 +24,7 @@ pub(super) enum Write {
     },
     Webhook(WebhookWrite),
     Agent(AgentWrite),
+    Peers(PeerWrite),
     Append(Vec<AuditRow>),
     Purge {
         retention: Retention,
@@ -36,6 +39,7 @@ pub(super) enum Written {
     Claim(Claim),
     Put(Put),
     Deleted(bool),
+    Peers(Changed),
     Purged(u64),
 }
 
@@ -54,6 +58,7 @@ pub(super) fn apply(
         } => claim(connection, key, *expires_at_ms, *now_ms).map(Written::Claim),
         Write::Webhook(write) => webhooks::apply(connection, tally, write),
         Write::Agent(write) => agents::apply(connection, write),
+        Write::Peers(write) => peers::apply(connection, write),
         Write::Append(rows) => append_audit(connection, rows).map(|()| Written::Done),
         Write::Purge {
             retention,

@@ -130,6 +130,16 @@ impl Keys {
         self.of_partition(0, "agents")
     }
 
+    /// What is kept about peers.
+    pub(super) fn peers(&self) -> String {
+        self.of_partition(0, "peers")
+    }
+
+    /// Where changes of what is kept about peers are announced. Not a key.
+    pub(super) fn peers_channel(&self) -> String {
+        format!("{}:peers", self.prefix)
+    }
+
     fn of_task(&self, id: Uuid, what: &str) -> String {
         let partition = partition(id);
         format!("{}:{{{partition}}}:{what}:{}", self.prefix, id.simple())

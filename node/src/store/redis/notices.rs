@@ -1,7 +1,8 @@
-//! What Redis tells without being asked: that a task's log has grown, and messages from other replicas.
+//! What Redis tells without being asked: that a task's log has grown, that peers changed, and messages from
+//! other replicas.
 //!
 //! One connection of its own, which is kept up for as long as the node runs. It may break at any time, and what is
-//! published meanwhile is lost; so whenever it stands again, everybody who follows a log is told to look.
+//! published meanwhile is lost; so whenever it stands again, everybody who follows something is told to look.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -38,6 +39,9 @@ pub(super) struct Notices {
 struct Shared {
     keys: Keys,
     own_inbox: String,
+    peers_channel: String,
+    /// Counts what was told of peers.
+    peers: watch::Sender<u64>,
     /// Who follows which task. Bounded by the tasks that are watched here; the driver takes out what nobody follows.
     followed: Mutex<HashMap<Uuid, watch::Sender<u64>>>,
     /// Tasks that somebody began or ceased to follow, for the driver to look at.
@@ -56,6 +60,8 @@ impl Notices {
         let (messages, inbox) = mpsc::channel(INBOX);
         let shared = Arc::new(Shared {
             own_inbox: keys.inbox(own_id),
+            peers_channel: keys.peers_channel(),
+            peers: watch::Sender::new(0),
             keys,
             followed: Mutex::default(),
             changed: Mutex::default(),
@@ -91,6 +97,11 @@ impl Notices {
     pub(super) fn inbox(&self) -> Option<mpsc::Receiver<Bytes>> {
         self.inbox.lock().take()
     }
+
+    /// Tells when rows about peers may have changed.
+    pub(super) fn of_peers(&self) -> watch::Receiver<u64> {
+        self.shared.peers.subscribe()
+    }
 }
 
 impl Drop for Notices {
@@ -119,6 +130,8 @@ impl Shared {
             if self.messages.try_send(payload).is_err() {
                 tracing::warn!("a message from another replica was dropped: too many wait");
             }
+        } else if channel == self.peers_channel {
+            self.peers.send_modify(|count| *count += 1);
         } else if let Some(task) = Keys::task_of_channel(channel)
             && let Some(news) = self.followed.lock().get(&task)
         {
@@ -127,6 +140,7 @@ impl Shared {
     }
 
     fn tell_everybody(&self) {
+        self.peers.send_modify(|count| *count += 1);
         for news in self.followed.lock().values() {
             news.send_modify(|count| *count += 1);
         }
@@ -191,6 +205,7 @@ async fn drive(link: Arc<Link>, shared: Arc<Shared>) {
 async fn listen(mut connection: MultiplexedConnection, shared: &Shared) -> RedisResult<()> {
     let mut channels: HashSet<Uuid> = HashSet::new();
     connection.subscribe(&shared.own_inbox).await?;
+    connection.subscribe(&shared.peers_channel).await?;
     let first = shared.followed_now();
     if !first.is_empty() {
         connection.subscribe(&shared.names(&first)).await?;
