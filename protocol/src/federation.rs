@@ -2,10 +2,14 @@
 //!
 //! Pure: keys are handed in once, time and ids with every call. Read [`verify`] for what a token must satisfy and in
 //! which order that is checked, `token` for how its text is taken apart, [`mint`] for what is sent, [`keys`] for the
-//! keys of both.
+//! keys of both. What nodes sign beside tokens: [`statement`], then [`invitation`] (how two come to trust each other) and
+//! [`succession`] (how one changes its key).
 
+pub mod invitation;
 pub mod keys;
 pub mod mint;
+pub mod statement;
+pub mod succession;
 pub(crate) mod token;
 pub mod verify;
 

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, ParsedPublicKey};
 use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
+
+use super::token::encode;
 
 /// Shortest shared secret, in bytes (`contract/federation.md` 2, row 3).
 const MIN_SECRET: usize = 32;
@@ -51,6 +53,21 @@ pub fn from_hex(text: &str) -> Result<[u8; 32], KeyError> {
 /// A key as 64 lower-case hexadecimal digits.
 pub fn to_hex(key: &[u8; 32]) -> String {
     hex::encode(key)
+}
+
+/// The name of a public key: the thumbprint of its JWK (RFC 7638, RFC 8037 appendix A.3).
+pub fn thumbprint(key: &[u8; 32]) -> String {
+    let jwk = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#, encode(key));
+    encode(&Sha256::digest(jwk))
+}
+
+/// A public key for people to compare: the first 128 bits of its SHA-256, in groups of four hexadecimal digits.
+pub fn fingerprint(key: &[u8; 32]) -> String {
+    let digest = hex::encode(Sha256::digest(key));
+    let groups: Vec<&str> = (0..8)
+        .filter_map(|group| digest.get(group * 4..group * 4 + 4))
+        .collect();
+    groups.join(" ")
 }
 
 /// A shared secret, kept as the HMAC state after its key block, so that no call pays for the key again.
@@ -152,6 +169,18 @@ mod tests {
         ] {
             assert_eq!(from_hex(&text), expected, "{text:?}");
         }
+    }
+
+    #[test]
+    fn names_a_key_as_rfc_8037_does() {
+        let key =
+            from_hex("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a").unwrap();
+        assert_eq!(
+            thumbprint(&key),
+            "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
+        );
+        let fingerprint = fingerprint(&key);
+        assert_eq!(fingerprint, "21fe 31df a154 a261 626b f854 046f d227");
     }
 
     #[test]
