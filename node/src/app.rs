@@ -212,12 +212,7 @@ impl Parts {
         added: &[AgentRow],
     ) -> Result<Self, StartError> {
         let dialect = Dialect::from(settings.dialect);
-        let federation =
-            Federation::from_settings(origin, dialect, &settings.federation, &settings.peers);
-        let federation = Arc::new(federation.map_err(StartError::Settings)?);
-        for warning in federation.warnings() {
-            tracing::warn!(warning, "federation");
-        }
+        let federation = federation(&settings, origin)?;
         let signer = key::signer(&settings, origin)?;
         let egress = Arc::new(Egress::new(&settings.egress));
         let replay = ReplayGuard::new(Arc::clone(&stores.claims), Arc::clone(&clock)).start();
@@ -377,6 +372,21 @@ impl Parts {
             }
         });
     }
+}
+
+fn federation(settings: &NodeSettings, origin: &Origin) -> Result<Arc<Federation>, StartError> {
+    let federation = Federation::from_settings(
+        origin,
+        settings.dialect.into(),
+        &settings.federation,
+        &settings.peers,
+        settings.trust.cards,
+    );
+    let federation = federation.map_err(StartError::Settings)?;
+    for warning in federation.warnings() {
+        tracing::warn!(warning, "federation");
+    }
+    Ok(Arc::new(federation))
 }
 
 fn gates(settings: &NodeSettings) -> Gates {

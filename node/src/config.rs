@@ -18,6 +18,7 @@ use url::Url;
 use crate::egress::EgressSettings;
 use crate::federation::settings::{FederationSettings, PeerSettings};
 use crate::push::PushSettings;
+use crate::role::Role;
 
 pub mod agent;
 mod check;
@@ -100,6 +101,9 @@ settings! {
         /// Which card `/.well-known/agent-card.json` has for clients that do not say which version they speak. At
         /// `/agents/ID/.well-known/agent-card.json` that is always 1.0.
         pub root_card: RootCard = "both";
+        /// What a caller must at least count as to call agents. The operator's token and peers count as `operator`, peers
+        /// with a lower `rights.max_role` as that.
+        pub min_role: Role = "viewer", env ["A2A_JSONRPC_MIN_ROLE"];
         /// Seed of the Ed25519 key that signs our cards: 64 hexadecimal digits. Unset: `federation.ed25519_seed`, by which
         /// peers know us already; without that, a key that is made once and kept in `data_dir`. Replicas of one node
         /// need one key.

@@ -2,8 +2,8 @@
 //!
 //! Owns [`FederationVerifier`], one per worker, with no state but its counts, so a restart loses nothing. Answers [`VerifyPeer`] and [`Snapshot`]. A token is taken once: its id is
 //! claimed after everything else about it was found good, and when that cannot be decided the caller is refused.
-//! Read `settings` (what an operator says), `peers` (the roster made from it), `rules` (what a token must be),
-//! `outbound` (calls to peers).
+//! Read `settings` (what an operator says), `peers` (a peer), `roster` (which of them are in force), `rules` (what a token
+//! must be), `outbound` (calls to peers).
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -17,6 +17,7 @@ use archipel_protocol::ids::Origin;
 use serde::Serialize;
 use tracing::{Instrument, Span};
 
+use crate::federation::peers::Peer;
 use crate::replay::ClaimId;
 use crate::store::Claim;
 
@@ -24,6 +25,7 @@ mod rules;
 
 pub mod outbound;
 pub mod peers;
+pub mod roster;
 pub mod settings;
 
 pub use rules::Federation;
@@ -61,6 +63,8 @@ pub struct PeerIdentity {
     pub issuer: String,
     /// How the caller is called in tasks, limits and records: `peer:` and the name, or the group's name.
     pub principal: Arc<str>,
+    /// What the roster said of the peer when the call came; nobody with a shared secret.
+    pub peer: Option<Arc<Peer>>,
 }
 
 /// Why a caller is not let in.
@@ -78,6 +82,9 @@ pub enum FederationRefusal {
     /// Anything else about the token.
     #[error("the federation token is not valid: {0}")]
     Invalid(VerifyError),
+    /// The token is good, but its peer is suspended.
+    #[error("the peer is suspended")]
+    Suspended,
     /// The token was used before.
     #[error("the federation token was already used")]
     Replayed,
@@ -108,7 +115,7 @@ impl FederationRefusal {
     /// Which answer the caller gets.
     pub fn kind(self) -> RefusalKind {
         match self {
-            Self::Disabled | Self::NotConfigured => RefusalKind::Failed,
+            Self::Disabled | Self::NotConfigured | Self::Suspended => RefusalKind::Failed,
             Self::NotValidNow(_) | Self::BeforeEpoch => RefusalKind::NotValidNow,
             Self::Invalid(_) => RefusalKind::Invalid,
             Self::Replayed => RefusalKind::AlreadyUsed,
@@ -122,6 +129,7 @@ impl FederationRefusal {
             Self::Disabled => "disabled",
             Self::NotConfigured => "not_configured",
             Self::NotValidNow(error) | Self::Invalid(error) => error.token(),
+            Self::Suspended => "suspended",
             Self::Replayed => "replayed",
             Self::BeforeEpoch => "before_epoch",
             Self::Undecided => "undecided",

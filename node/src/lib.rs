@@ -21,6 +21,7 @@ pub mod push;
 pub mod registry;
 pub mod replay;
 pub mod replicas;
+pub mod role;
 pub mod store;
 pub mod supervise;
 pub mod tasks;

@@ -13,7 +13,7 @@ pub mod succession;
 pub(crate) mod token;
 pub mod verify;
 
-pub use keys::KeyError;
+pub use keys::{KeyError, PeerKey};
 pub use mint::{MintError, Minter};
 pub use verify::{Policy, Verified, Verifier, VerifyError};
 

@@ -16,7 +16,7 @@ use std::{env, fs, io::Write, path::PathBuf};
 use archipel_protocol::{
     canonical,
     envelope::{self, AgentStatus, BusSecret, Event, InvalidEvent, MeshMeta, SystemEvent},
-    federation::{Minter, Policy, Verifier, keys},
+    federation::{Minter, PeerKey, Policy, Verifier, keys},
     ids::Origin,
     names::Dialect,
     wan::{BridgeError, Envelope, IngressError},
@@ -284,10 +284,11 @@ fn jwt_outcome(input: &Value, dialects: &[Dialect]) -> Value {
 }
 
 /// A peer without a usable key is no peer.
-fn roster(peers: &Value) -> Vec<(Origin, [u8; 32])> {
+fn roster(peers: &Value) -> Vec<(Origin, [PeerKey; 1])> {
     let peer = |peer: &Value| {
         let key = keys::from_hex(peer["publicKeyHex"].as_str()?).ok()?;
-        Some((Origin::parse(text(&peer["origin"])).unwrap(), key))
+        let origin = Origin::parse(text(&peer["origin"])).unwrap();
+        Some((origin, [PeerKey::new(key)]))
     };
     peers.as_array().unwrap().iter().filter_map(peer).collect()
 }
@@ -310,7 +311,7 @@ fn jwt_mint(input: &Value, expected: &Value) -> Value {
             let key = keys::public_key_of_seed(&seed).unwrap();
             (
                 Minter::ed25519(&seed, &issuer).unwrap(),
-                Verifier::ed25519([(issuer, key)]).unwrap(),
+                Verifier::ed25519([(issuer, [PeerKey::new(key)])]).unwrap(),
             )
         }
     };

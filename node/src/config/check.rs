@@ -6,7 +6,6 @@ use archipel_kit::settings::{Problems, Secret};
 use archipel_protocol::federation::{KeyError, keys};
 use archipel_protocol::ids::Origin;
 
-use crate::cards::trust::CardTrust;
 use crate::config::{AgentKind, CardCheck, NodeSettings};
 use crate::federation::Federation;
 use crate::store::redis::Address;
@@ -16,7 +15,6 @@ pub(super) fn node(settings: &NodeSettings, problems: &mut Problems) {
     secrets(settings, problems);
     agents(settings, problems);
     card_key(settings, problems);
-    peer_cards(settings, problems);
     origin_and_federation(settings, problems);
     redis(settings, problems);
     if settings.gateway_enforced && settings.gateway_secret.is_none() {
@@ -64,6 +62,7 @@ fn federation(settings: &NodeSettings, origin: &Origin) -> Result<Federation, Pr
         settings.dialect.into(),
         &settings.federation,
         &settings.peers,
+        settings.trust.cards,
     )
 }
 
@@ -118,20 +117,5 @@ fn card_key(settings: &NodeSettings, problems: &mut Problems) {
     let seed = settings.a2a.card_seed.as_ref();
     if seed.is_some_and(|seed| keys::from_hex(seed.expose()).is_err()) {
         problems.add("a2a.card_seed", KeyError::NotHex.to_string());
-    }
-}
-
-fn peer_cards(settings: &NodeSettings, problems: &mut Problems) {
-    for (index, peer) in settings.peers.iter().enumerate() {
-        let at = format!("peers[{index}].card_keys");
-        let check = settings.trust.cards;
-        if let Err(problem) = CardTrust::of_agent(check, peer.card_keys.as_deref()) {
-            problems.add(&at, problem.to_string());
-        }
-        let has_key = peer.card_keys.is_some() || peer.ed25519_public_key.is_some();
-        if check == CardCheck::Require && !has_key {
-            let what = "or ed25519_public_key is needed with trust.cards = \"require\"";
-            problems.add(&at, what);
-        }
     }
 }

@@ -129,6 +129,7 @@ pub(super) fn peer_failure(error: OutboundError, peer: &str, id: &Id) -> Failure
     let (code, message) = match error {
         OutboundError::NoSuchAgent => return rpc::agent_not_found(id),
         OutboundError::UnknownPeer => (ErrorCode::PeerNotFound, "no such peer"),
+        OutboundError::Suspended => (ErrorCode::PeerUnavailable, "the peer is suspended"),
         OutboundError::Slow => (ErrorCode::PeerTimeout, "the peer did not answer in time"),
         OutboundError::NotReady => {
             return Failure::gate(

@@ -19,7 +19,6 @@ use http::{Method, Request, StatusCode, Uri};
 
 use crate::egress::{Destination, Egress};
 use crate::federation::Federation;
-use crate::federation::peers::Peer;
 
 /// The headers of a caller's request that go on to a peer; no other does.
 pub const FORWARDED_HEADERS: [HeaderName; 10] = [
@@ -74,6 +73,9 @@ pub enum OutboundError {
     /// The roster has no peer of that name.
     #[error("no such peer")]
     UnknownPeer,
+    /// The operator has suspended it.
+    #[error("the peer is suspended")]
+    Suspended,
     /// The peer has no agent of that name, or does not show it to us.
     #[error("no such agent at the peer")]
     NoSuchAgent,
@@ -131,6 +133,9 @@ impl Outbound {
         let peer = roster
             .by_name(call.peer)
             .ok_or(OutboundError::UnknownPeer)?;
+        if peer.suspended {
+            return Err(OutboundError::Suspended);
+        }
         let mut request = Request::new(RequestBody::from(call.body));
         *request.method_mut() = call.method;
         *request.uri_mut() = target(&peer.origin, call.path_and_query)?;
@@ -198,7 +203,7 @@ impl Outbound {
     pub fn keys_of(&self, peer: &str) -> TrustedKeys {
         let roster = self.federation.roster();
         let peer = roster.by_name(peer);
-        peer.map(Peer::trusted_keys).unwrap_or_default()
+        peer.map(|peer| peer.trusted_keys()).unwrap_or_default()
     }
 
     /// The token goes out under the names of both dialects: a peer reads its own and ignores the other.

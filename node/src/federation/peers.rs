@@ -1,18 +1,28 @@
-//! Who is trusted: peers and the roster that is in force.
+//! A peer: another node that we trust, and how far.
 //!
-//! A roster is immutable. A change builds a new one, verifier included, and swaps it in whole, so no request ever sees
-//! half a change or pays for parsing keys.
+//! Read [`Peer`], then `given` (how one is made from what an operator wrote).
 
-use std::collections::BTreeMap;
-use std::fmt;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use archipel_kit::settings::Problems;
 use archipel_protocol::a2a::card::TrustedKeys;
-use archipel_protocol::federation::{KeyError, Verifier, keys};
+use archipel_protocol::federation::{PeerKey, keys};
 use archipel_protocol::ids::Origin;
+use archipel_protocol::method::Method;
+use jiff::civil::Date;
+use sha2::{Digest, Sha256};
+use tokio_util::sync::CancellationToken;
 
-use crate::federation::settings::{Algorithm, FederationSettings, PeerSettings};
+use crate::federation::settings::PeerKind;
+use crate::role::Role;
+
+mod given;
+
+pub use given::{
+    PeerRules, configured_peers, listed_origins, peer_of, refuse_double, variable_peers,
+};
 
 /// Another node that we trust.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,275 +33,252 @@ pub struct Peer {
     pub principal: Arc<str>,
     /// Where it is reached and under what it signs.
     pub origin: Origin,
-    /// What its tokens are verified with; absent where a shared secret is used.
-    pub public_key: Option<[u8; 32]>,
-    /// Further keys for its cards: a JWK Set, checked with the configuration.
+    /// What its tokens are verified with, at most [`MAX_KEYS`]; none where a shared secret is used.
+    pub keys: Vec<PeerKey>,
+    /// Further keys for its cards: a JWK Set, checked when the peer was made.
     pub card_keys: Option<Arc<str>>,
+    /// What it may do here.
+    pub rights: PeerRights,
+    /// How often it may call; `None` where it has no limit of its own.
+    pub limit: Option<PeerLimit>,
+    /// Whether it is known but may neither call nor be called.
+    pub suspended: bool,
+    /// From which day on somebody should look at it again.
+    pub review_by: Option<Date>,
+    /// What the connection must be, beside its tokens.
+    pub tls: PeerTls,
+    /// What kind of node it is.
+    pub kind: PeerKind,
+    /// Calls to it that may run at once.
+    pub max_concurrent: u32,
+    /// Who told us of it.
+    pub source: PeerSource,
+    /// Fires when it is no longer the peer it was.
+    pub cut: Cut,
 }
 
+/// Most keys of one peer: a bad token costs a check for each.
+pub const MAX_KEYS: usize = 4;
+
+/// Calls to a peer that may run at once, where nobody said otherwise; the default of `max_concurrent`.
+const MAX_CONCURRENT: u32 = 256;
+
+/// What a peer may do here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerRights {
+    /// Agents that it may see and call.
+    pub agents: Allowed<String>,
+    /// Operations that it may ask for.
+    pub methods: Allowed<Method>,
+    /// What it counts as at most.
+    pub max_role: Role,
+    /// Whether what it asks for may go on to further peers.
+    pub forward: bool,
+}
+
+/// All, or those that are listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Allowed<T> {
+    /// Every one.
+    All,
+    /// These and no other.
+    Only(BTreeSet<T>),
+}
+
+/// How often a peer may call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerLimit {
+    /// In each `per`; at least 1.
+    pub calls: u32,
+    pub per: Duration,
+    /// At once; at least 1.
+    pub burst: u32,
+}
+
+/// What the connection to and from a peer must be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PeerTls {
+    /// The certificate with which it must come.
+    pub pin: Option<CertificatePin>,
+    /// Our own certificate for it, and its key.
+    pub identity: Option<TlsIdentity>,
+    /// Authorities that may have signed its certificate, instead of those of this machine.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// Which certificate a peer must have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CertificatePin {
+    /// SHA-256 of the certificate as it is sent (DER).
+    Sha256([u8; 32]),
+    /// The URI among its names.
+    Spiffe(String),
+}
+
+/// A certificate and its key, both as PEM files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsIdentity {
+    pub certificate_file: PathBuf,
+    pub key_file: PathBuf,
+}
+
+/// Who told us of a peer; what comes first here wins over what comes later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum PeerSource {
+    /// `[[peers]]` of the configuration.
+    Configured,
+    /// The variables of Hive and Pilox.
+    Variables,
+    /// A file of the peers' folder.
+    Folder,
+    /// An invitation that was accepted.
+    Paired,
+    /// The signed manifest.
+    Manifest,
+}
+
+/// Fires when a peer is removed or suspended, has lost a key, or may do other things than before: whatever was begun
+/// under the old terms must end. It is no property of the peer, so all are equal.
+#[derive(Debug, Clone, Default)]
+pub struct Cut(CancellationToken);
+
+impl Cut {
+    /// The signal itself, to wait for.
+    pub fn token(&self) -> CancellationToken {
+        self.0.clone()
+    }
+
+    /// Whether it has fired.
+    pub fn is_cut(&self) -> bool {
+        self.0.is_cancelled()
+    }
+
+    pub(super) fn fire(&self) {
+        self.0.cancel();
+    }
+}
+
+impl PartialEq for Cut {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Cut {}
+
 impl Peer {
-    /// A peer by that name.
-    pub fn new(name: &str, origin: Origin, public_key: Option<[u8; 32]>) -> Self {
+    /// A peer by that name with a peer's usual rights and no key.
+    pub fn new(name: &str, origin: Origin, source: PeerSource) -> Self {
         Self {
             name: name.into(),
             principal: format!("peer:{name}").into(),
             origin,
-            public_key,
+            keys: Vec::new(),
             card_keys: None,
+            rights: PeerRights::default(),
+            limit: None,
+            suspended: false,
+            review_by: None,
+            tls: PeerTls::default(),
+            kind: PeerKind::Auto,
+            max_concurrent: MAX_CONCURRENT,
+            source,
+            cut: Cut::default(),
         }
     }
 
-    /// The keys with which its cards may be signed.
-    pub fn trusted_keys(&self) -> TrustedKeys {
-        let keys = self.card_keys.as_deref().map(TrustedKeys::from_jwks);
-        let mut keys = keys.and_then(Result::ok).unwrap_or_default();
-        // A key that the library refuses verifies nothing, as it should be.
-        if let Some(Err(error)) = self.public_key.map(|key| keys.add_ed25519(&key)) {
-            tracing::warn!(peer.name = %self.name, %error, "the key of a peer cannot be used for its cards");
-        }
-        keys
-    }
-
-    /// Its public key as 64 hexadecimal digits.
-    pub fn public_key_hex(&self) -> Option<String> {
-        self.public_key.as_ref().map(keys::to_hex)
-    }
-}
-
-/// With what incoming tokens are verified, beside the peers.
-#[derive(Debug, Clone)]
-pub enum Trust<'a> {
-    /// Each peer signs with its own key.
-    PeerKeys,
-    /// All peers sign with one secret, as one of these issuers.
-    SharedSecret {
-        /// At least 32 bytes.
-        secret: &'a str,
-        /// Any of them.
-        issuers: Vec<&'static str>,
-    },
-    /// Nobody can be verified: keys or secret are missing.
-    Nobody,
-}
-
-/// The peers in force.
-pub struct Roster {
-    /// In the order of the configuration, which is what `peerIndex` counts.
-    peers: Vec<Peer>,
-    by_name: BTreeMap<Arc<str>, usize>,
-    by_origin: BTreeMap<Origin, usize>,
-    verifier: Option<Verifier>,
-}
-
-impl Roster {
-    /// Builds a roster and its verifier. Of two peers with one name or origin, only the first can be found by it: refuse
-    /// duplicates before ([`configured_peers`] does).
-    ///
-    /// # Errors
-    /// When a key or the secret is not usable.
-    pub fn new(peers: Vec<Peer>, trust: Trust<'_>) -> Result<Self, KeyError> {
-        let verifier = match trust {
-            Trust::Nobody => None,
-            Trust::SharedSecret { secret, issuers } => Some(Verifier::hs256(secret, &issuers)?),
-            Trust::PeerKeys => {
-                let keyed = peers
-                    .iter()
-                    .filter_map(|peer| Some((peer.origin.clone(), peer.public_key?)));
-                Some(Verifier::ed25519(keyed)?)
-            }
-        };
-        let (mut by_name, mut by_origin) = (BTreeMap::new(), BTreeMap::new());
-        for (index, peer) in peers.iter().enumerate() {
-            by_name.entry(peer.name.clone()).or_insert(index);
-            by_origin.entry(peer.origin.clone()).or_insert(index);
-        }
-        Ok(Self {
-            peers,
-            by_name,
-            by_origin,
-            verifier,
-        })
-    }
-
-    /// All peers in the order of `peerIndex`.
-    pub fn peers(&self) -> &[Peer] {
-        &self.peers
-    }
-
-    /// The peer of that name.
-    pub fn by_name(&self, name: &str) -> Option<&Peer> {
-        self.by_name
-            .get(name)
-            .and_then(|index| self.peers.get(*index))
-    }
-
-    /// The peer of that origin.
-    pub fn by_origin(&self, origin: &Origin) -> Option<&Peer> {
-        self.by_origin
-            .get(origin)
-            .and_then(|index| self.peers.get(*index))
-    }
-
-    /// What verifies incoming tokens; absent when nobody can be verified.
-    pub fn verifier(&self) -> Option<&Verifier> {
-        self.verifier.as_ref()
-    }
-}
-
-impl fmt::Debug for Roster {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Roster")
-            .field("peers", &self.peers)
-            .finish_non_exhaustive()
-    }
-}
-
-/// The peers of a configuration: `[[peers]]` first, then those of the contract's variables. Every problem is added to
-/// `problems`; what is merely passed over is told in `warnings`.
-pub fn configured_peers(
-    own: &Origin,
-    settings: &FederationSettings,
-    named: &[PeerSettings],
-    problems: &mut Problems,
-    warnings: &mut Vec<String>,
-) -> Vec<Peer> {
-    let mut gathered = Gathered {
-        own,
-        needs_keys: needs_keys(settings),
-        peers: Vec::new(),
-    };
-    for (index, peer) in named.iter().enumerate() {
-        gathered.take_named(&format!("peers[{index}]"), peer, problems);
-    }
-    let listed = listed_origins(&settings.peer_origins, settings.max_peers);
-    if listed.len() < settings.peer_origins.len() {
-        warnings.push(format!(
-            "of {} entries in federation.peer_origins {} are taken: the others are no http or https origins, repeated, or \
-             beyond max_peers",
-            settings.peer_origins.len(),
-            listed.len()
-        ));
-    }
-    gathered.take_listed(listed, &settings.peer_ed25519_public_keys, problems);
-    gathered.peers
-}
-
-/// The origins of `MESH_FEDERATION_PEERS` (`contract/federation.md` 7): what is no origin is passed over, repeated ones
-/// count once, then the list is cut.
-pub fn listed_origins(listed: &[String], max: usize) -> Vec<Origin> {
-    let mut origins: Vec<Origin> = Vec::new();
-    for text in listed {
-        if let Ok(origin) = Origin::parse(text.trim())
-            && origins.len() < max.max(1)
-            && !origins.contains(&origin)
-        {
-            origins.push(origin);
-        }
-    }
-    origins
-}
-
-fn needs_keys(settings: &FederationSettings) -> bool {
-    settings.enabled && settings.algorithm_in_force() == Algorithm::Ed25519
-}
-
-/// The peers found so far, and what they are checked against.
-struct Gathered<'a> {
-    own: &'a Origin,
-    needs_keys: bool,
-    peers: Vec<Peer>,
-}
-
-impl Gathered<'_> {
-    fn take_named(&mut self, at: &str, peer: &PeerSettings, problems: &mut Problems) {
-        if !is_name(&peer.name) {
-            let what = "must be lower-case letters, digits, `.`, `_` and `-`, and begin with a letter or digit";
-            problems.add(&format!("{at}.name"), what);
-        } else if self.peers.iter().any(|known| *known.name == *peer.name) {
-            problems.add(
-                &format!("{at}.name"),
-                format!("`{}` is the name of an earlier peer", peer.name),
-            );
-        }
-        let key_at = format!("{at}.ed25519_public_key");
-        let public_key = match &peer.ed25519_public_key {
-            Some(text) => self.key(&key_at, text, problems),
-            None => {
-                if self.needs_keys {
-                    problems.add(&key_at, "is missing: with Ed25519 every peer has a key");
-                }
-                None
-            }
-        };
-        match Origin::parse(&peer.origin) {
-            Ok(origin) => {
-                self.check_origin(&format!("{at}.origin"), &origin, problems);
-                self.peers.push(Peer {
-                    card_keys: peer.card_keys.as_deref().map(Arc::from),
-                    ..Peer::new(&peer.name, origin, public_key)
-                });
-            }
-            Err(error) => problems.add(&format!("{at}.origin"), format!("is no origin: {error}")),
-        }
-    }
-
-    fn take_listed(&mut self, origins: Vec<Origin>, texts: &[String], problems: &mut Problems) {
-        let keys_at = "federation.peer_ed25519_public_keys";
-        if self.needs_keys && origins.len() != texts.len() {
-            let what = format!("there are {} keys for {} peers", texts.len(), origins.len());
-            problems.add(keys_at, what);
-        }
-        for (index, origin) in origins.into_iter().enumerate() {
-            self.check_origin("federation.peer_origins", &origin, problems);
-            let key_at = format!("{keys_at}[{index}]");
-            let public_key = texts
-                .get(index)
-                .and_then(|text| self.key(&key_at, text, problems));
-            let name = self.free_name(&origin);
-            self.peers.push(Peer::new(&name, origin, public_key));
-        }
-    }
-
-    /// Our own origin among the peers would let us call ourselves for ever, and one origin twice has two keys.
-    fn check_origin(&self, at: &str, origin: &Origin, problems: &mut Problems) {
-        if origin == self.own {
-            problems.add(at, format!("`{origin}` is this node itself"));
-        } else if self.peers.iter().any(|known| known.origin == *origin) {
-            problems.add(at, format!("`{origin}` is the origin of an earlier peer"));
-        }
-    }
-
-    fn key(&self, at: &str, text: &str, problems: &mut Problems) -> Option<[u8; 32]> {
-        match keys::from_hex(text) {
-            Ok(key) => Some(key),
-            Err(error) => {
-                problems.add(at, error.to_string());
-                None
-            }
-        }
-    }
-
-    /// A name for a peer that was given none: its host, with the port where it has one; numbered if that is taken.
-    fn free_name(&self, origin: &Origin) -> String {
+    /// A peer that was given no name is called as its host, with the port where it has one.
+    pub fn nameless(origin: Origin, source: PeerSource) -> Self {
         let host = origin.as_str().split("://").nth(1).unwrap_or_default();
         let plain: String = host
             .chars()
             .map(|letter| if is_name_letter(letter) { letter } else { '-' })
             .collect();
-        let base = plain.trim_matches('-').to_owned();
-        let taken = |name: &str| self.peers.iter().any(|peer| *peer.name == *name);
-        if !taken(&base) {
-            return base;
+        let name = plain.trim_matches('-').to_owned();
+        Self::new(&name, origin, source)
+    }
+
+    /// The same peer under another name, because its own is taken. The name depends on nothing but name and origin: whom
+    /// a task belongs to must not depend on who else is a peer.
+    pub fn renamed(self) -> Self {
+        let digest = Sha256::digest(self.origin.as_str());
+        let mark = hex::encode(digest.get(..4).unwrap_or_default());
+        let name = format!("{}-{mark}", self.name);
+        Self {
+            principal: format!("peer:{name}").into(),
+            name: name.into(),
+            ..self
         }
-        (2_u32..)
-            .map(|number| format!("{base}-{number}"))
-            .find(|name| !taken(name))
-            .unwrap_or(base)
+    }
+
+    /// The keys with which its cards may be signed.
+    pub fn trusted_keys(&self) -> TrustedKeys {
+        let trusted = self.card_keys.as_deref().map(TrustedKeys::from_jwks);
+        let mut trusted = trusted.and_then(Result::ok).unwrap_or_default();
+        for key in &self.keys {
+            // A key that the library refuses verifies nothing, as it should be.
+            if let Err(error) = trusted.add_ed25519(&key.public_key) {
+                tracing::warn!(peer.name = %self.name, %error, "a key of a peer cannot be used for its cards");
+            }
+        }
+        trusted
+    }
+
+    /// The first of its public keys that counts at this time (Unix seconds), as 64 hexadecimal digits.
+    pub fn public_key_hex(&self, now_unix: i64) -> Option<String> {
+        let key = self.keys.iter().find(|key| key.is_valid_at(now_unix))?;
+        Some(keys::to_hex(&key.public_key))
+    }
+
+    /// Whether what was begun with this peer may go on with what it has become.
+    pub(super) fn goes_on_as(&self, now: &Self) -> bool {
+        let keeps = |key: &PeerKey| {
+            now.keys
+                .iter()
+                .any(|kept| kept.public_key == key.public_key)
+        };
+        self.name == now.name
+            && self.suspended == now.suspended
+            && self.rights == now.rights
+            && self.tls.pin == now.tls.pin
+            && self.keys.iter().all(keeps)
     }
 }
 
-fn is_name(name: &str) -> bool {
+impl Default for PeerRights {
+    /// What the operator of a mesh expects of a peer: it may ask every agent for everything, and go no further.
+    fn default() -> Self {
+        Self {
+            agents: Allowed::All,
+            methods: Allowed::All,
+            max_role: Role::Operator,
+            forward: false,
+        }
+    }
+}
+
+impl Allowed<String> {
+    /// Whether this one is allowed.
+    pub fn holds(&self, name: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(listed) => listed.contains(name),
+        }
+    }
+}
+
+impl Allowed<Method> {
+    /// Whether this one is allowed.
+    pub fn holds(&self, method: Method) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(listed) => listed.contains(&method),
+        }
+    }
+}
+
+/// Whether a peer may have this name: it stands in URLs and in records.
+pub fn is_name(name: &str) -> bool {
     name.len() <= 64
         && name.starts_with(|first: char| first.is_ascii_alphanumeric())
         && name.chars().all(is_name_letter)

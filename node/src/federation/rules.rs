@@ -6,12 +6,15 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use archipel_kit::settings::{Problems, Secret};
-use archipel_protocol::federation::{Minter, Policy, VerifyError, keys};
+use archipel_protocol::federation::{KeyError, Minter, Policy, Verifier, VerifyError, keys};
 use archipel_protocol::ids::Origin;
 use archipel_protocol::names::Dialect;
+use parking_lot::Mutex;
 use uuid::Uuid;
 
-use crate::federation::peers::{Roster, Trust, configured_peers};
+use crate::config::CardCheck;
+use crate::federation::peers::{PeerRules, configured_peers, variable_peers};
+use crate::federation::roster::{Roster, RosterParts, Trust};
 use crate::federation::settings::{Algorithm, FederationSettings, PeerSettings};
 use crate::federation::{FederationRefusal, PeerIdentity};
 use crate::replay::{ClaimId, ClaimScope};
@@ -53,6 +56,10 @@ pub struct Federation {
     group: Arc<str>,
     minters: Minters,
     token_ttl_seconds: u64,
+    peer_rules: PeerRules,
+    trust: Trust,
+    /// What the roster was made of; locked for as long as another one is being built.
+    parts: Mutex<RosterParts>,
     roster: ArcSwap<Roster>,
     warnings: Vec<String>,
 }
@@ -67,19 +74,30 @@ impl Federation {
         dialect: Dialect,
         settings: &FederationSettings,
         peers: &[PeerSettings],
+        cards: CardCheck,
     ) -> Result<Self, Problems> {
         let mut problems = Problems::default();
         let mut warnings = Vec::new();
         let known_as = known_as(settings, own, &mut problems);
-        let roster = configured_peers(own, settings, peers, &mut problems, &mut warnings);
+        let peer_rules = PeerRules::new(own, settings, cards);
+        let parts = RosterParts {
+            configured: configured_peers(&peer_rules, peers, &mut problems),
+            variables: variable_peers(&peer_rules, settings, &mut problems, &mut warnings),
+            ..RosterParts::default()
+        };
+        refuse_listed_twice(&parts, &mut problems);
         let minters = minters(settings, dialect, &known_as.origin, &mut problems);
         if settings.enabled {
             check_keys(settings, &minters, peers, &mut problems, &mut warnings);
         }
-        let roster = Roster::new(roster, trust(settings, dialect)).map_err(|error| {
+        let built = trust(settings, dialect).and_then(|trust| {
+            let roster = Roster::new(parts.merged(&peer_rules), &trust, None)?;
+            Ok((trust, roster))
+        });
+        let built = built.map_err(|error| {
             problems.add("federation", format!("a key cannot be used: {error}"));
         });
-        let Ok(roster) = roster else {
+        let Ok((trust, roster)) = built else {
             return Err(problems);
         };
         if !problems.is_empty() {
@@ -89,16 +107,13 @@ impl Federation {
             enabled: settings.enabled,
             dialect,
             algorithm: settings.algorithm_in_force(),
-            policy: Policy {
-                audience: Some(known_as.audience),
-                require_audience: settings.require_audience,
-                require_jti: settings.require_jti,
-                skew_seconds: settings.clock_skew.as_secs(),
-                max_lifetime_seconds: Some(MAX_TOKEN_LIFE_SECONDS + settings.clock_skew.as_secs()),
-            },
+            policy: policy(settings, known_as.audience),
             group: dialect.caller_federated().into(),
             minters,
             token_ttl_seconds: settings.token_ttl.as_secs(),
+            peer_rules,
+            trust,
+            parts: Mutex::new(parts),
             roster: ArcSwap::from_pointee(roster),
             warnings,
         })
@@ -124,9 +139,30 @@ impl Federation {
         self.roster.load_full()
     }
 
-    /// Puts another roster in force, for all workers at once.
-    pub fn replace_roster(&self, roster: Roster) {
-        self.roster.store(Arc::new(roster));
+    /// What every peer is checked against.
+    pub fn peer_rules(&self) -> &PeerRules {
+        &self.peer_rules
+    }
+
+    /// Changes what is told of peers and puts the roster that follows from it in force, for all workers at once. Calls
+    /// that run go on with what they began with; streams of peers that are no longer what they were end ([`Peer::cut`]).
+    ///
+    /// # Errors
+    /// When a key is not usable; the roster stays as it was.
+    ///
+    /// [`Peer::cut`]: crate::federation::peers::Peer::cut
+    pub fn replace(&self, change: impl FnOnce(&mut RosterParts)) -> Result<(), KeyError> {
+        let mut parts = self.parts.lock();
+        let mut next = parts.clone();
+        change(&mut next);
+        let before = self.roster.load_full();
+        let merged = next.merged(&self.peer_rules);
+        let after = Arc::new(Roster::new(merged, &self.trust, Some(&before))?);
+        *parts = next;
+        self.roster.store(Arc::clone(&after));
+        // Only now: whoever hears of it and comes again meets the new roster.
+        before.cut_what_ended(&after);
+        Ok(())
     }
 
     /// Our public key as peers must know it; none with a shared secret.
@@ -157,23 +193,29 @@ impl Federation {
                 }
                 other => FederationRefusal::Invalid(other),
             })?;
-        let (name, principal, claim_issuer) = match &verified.peer {
+        let peer = match &verified.peer {
+            None => None,
+            Some(origin) => {
+                let peer = roster.by_origin(origin);
+                let peer = peer.ok_or(FederationRefusal::Invalid(VerifyError::BadClaims))?;
+                if peer.suspended {
+                    return Err(FederationRefusal::Suspended);
+                }
+                Some(Arc::clone(peer))
+            }
+        };
+        let (name, principal, claim_issuer) = match &peer {
             // All holders of the secret are one issuer: a call carries one token per dialect, both with one id.
             None => (
                 self.group.clone(),
                 self.group.clone(),
                 self.group.to_string(),
             ),
-            Some(origin) => {
-                let peer = roster
-                    .by_origin(origin)
-                    .ok_or(FederationRefusal::Invalid(VerifyError::BadClaims))?;
-                (
-                    peer.name.clone(),
-                    peer.principal.clone(),
-                    verified.issuer.clone(),
-                )
-            }
+            Some(peer) => (
+                peer.name.clone(),
+                peer.principal.clone(),
+                verified.issuer.clone(),
+            ),
         };
         let expires_at_ms = self.forget_after_ms(verified.expires_at);
         let claim = verified.jti.map(|id| ClaimId {
@@ -190,6 +232,7 @@ impl Federation {
             origin: verified.peer,
             issuer: verified.issuer,
             principal,
+            peer,
         };
         Ok(Genuine { identity, claim })
     }
@@ -238,19 +281,40 @@ fn unix_seconds(now_ms: u64) -> i64 {
     i64::try_from(now_ms / 1000).unwrap_or(i64::MAX)
 }
 
-fn trust(settings: &FederationSettings, dialect: Dialect) -> Trust<'_> {
+fn policy(settings: &FederationSettings, audience: String) -> Policy {
+    Policy {
+        audience: Some(audience),
+        require_audience: settings.require_audience,
+        require_jti: settings.require_jti,
+        skew_seconds: settings.clock_skew.as_secs(),
+        max_lifetime_seconds: Some(MAX_TOKEN_LIFE_SECONDS + settings.clock_skew.as_secs()),
+    }
+}
+
+fn trust(settings: &FederationSettings, dialect: Dialect) -> Result<Trust, KeyError> {
     match (settings.algorithm_in_force(), &settings.shared_secret) {
-        (Algorithm::Ed25519, _) => Trust::PeerKeys,
-        (_, None) => Trust::Nobody,
+        (Algorithm::Ed25519, _) => Ok(Trust::PeerKeys),
+        (_, None) => Ok(Trust::Nobody),
         (_, Some(secret)) => {
             let mut issuers = vec![dialect.hs256_issuer()];
             if settings.accept_both_dialects {
                 issuers.push(dialect.other().hs256_issuer());
             }
-            Trust::SharedSecret {
-                secret: secret.expose(),
-                issuers,
-            }
+            Verifier::hs256(secret.expose(), &issuers).map(Trust::SharedSecret)
+        }
+    }
+}
+
+/// The variables may not name a peer that `[[peers]]` has: of the two, one is not what the operator means.
+fn refuse_listed_twice(parts: &RosterParts, problems: &mut Problems) {
+    for listed in &parts.variables {
+        if parts
+            .configured
+            .iter()
+            .any(|known| known.origin == listed.origin)
+        {
+            let what = format!("`{}` is the origin of an earlier peer", listed.origin);
+            problems.add("federation.peer_origins", what);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What an operator says about federation: the table `[federation]` and the list `[[peers]]`.
 //!
 //! Every variable of `contract/env.md` that concerns tokens and peers is honoured. Rules that need more than one table
-//! are checked where the roster is built (`peers`).
+//! are checked where the roster is built (`peers`). Read `peer` for one peer.
 
 use std::time::Duration;
 
@@ -9,6 +9,13 @@ use archipel_kit::settings;
 use archipel_kit::settings::Secret;
 
 use crate::federation::outbound::OutboundLimits;
+
+mod peer;
+
+pub use peer::{
+    Day, Moment, PeerKeySettings, PeerKind, PeerLimitSettings, PeerRightsSettings, PeerSettings,
+    PeerTlsSettings,
+};
 
 settings! {
     /// How this node and its peers recognise each other.
@@ -47,20 +54,6 @@ settings! {
         pub peer_ed25519_public_keys: Vec<String> = [], env ["MESH_FEDERATION_PEER_ED25519_PUBLIC_KEYS"];
         /// Most peers from `peer_origins` that are taken.
         pub max_peers: usize = 512, in 8..=8192, env ["MESH_FEDERATION_MAX_PEERS"];
-    }
-}
-
-settings! {
-    /// A node that we trust.
-    pub struct PeerSettings {
-        /// Its name in our URLs (`/peers/NAME/agents/..`): lower-case letters, digits, `.`, `_` and `-`.
-        pub name: String, in 1..=64, example "beta";
-        /// The origin by which it is reached and under which it signs.
-        pub origin: String, in 1..=512, example "https://beta.example.org";
-        /// Its public key as 64 hexadecimal digits; needed with Ed25519.
-        pub ed25519_public_key: Option<String>, in 64..=64;
-        /// Further keys with which its cards may be signed (see `trust.cards`): a JWK Set as JSON text.
-        pub card_keys: Option<String>, in 2..=65536, example "{\"keys\":[]}";
     }
 }
 

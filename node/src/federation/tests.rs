@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix::{Actor, Addr, Context, Handler, Recipient, ResponseFuture};
 use archipel_kit::clock::{Clock, ManualClock};
-use archipel_kit::settings::{Environment, load};
+use archipel_kit::settings::{Environment, from_json, load};
 use archipel_protocol::federation::{Minter, VerifyError, keys};
 use archipel_protocol::ids::Origin;
 use archipel_protocol::names::Dialect;
@@ -18,6 +18,7 @@ use super::{
     Federation, FederationRefusal, FederationVerifier, PeerIdentity, RefusalKind, Snapshot,
     VerifierSnapshot, VerifyPeer,
 };
+use crate::config::CardCheck;
 use crate::replay::{ClaimId, ReplayError};
 use crate::store::Claim;
 
@@ -67,15 +68,13 @@ impl Mesh {
             ("MESH_FEDERATION_ED25519_SEED_HEX", seed.as_str()),
         ];
         let settings: FederationSettings = load(None, &Environment::from_iter(variables)).unwrap();
-        let beta = PeerSettings {
-            name: "beta".to_owned(),
-            origin: BETA.to_owned(),
-            ed25519_public_key: Some(keys::to_hex(&keys::public_key_of_seed(&[2; 32]).unwrap())),
-            card_keys: None,
-        };
+        let key = keys::to_hex(&keys::public_key_of_seed(&[2; 32]).unwrap());
+        let beta = format!(r#"{{"name":"beta","origin":"{BETA}","ed25519_public_key":"{key}"}}"#);
+        let beta: PeerSettings = from_json(&beta).unwrap();
         let own = Origin::parse(OWN).unwrap();
         let federation =
-            Federation::from_settings(&own, Dialect::Hive, &settings, &[beta]).unwrap();
+            Federation::from_settings(&own, Dialect::Hive, &settings, &[beta], CardCheck::Off)
+                .unwrap();
         let clock = Arc::new(ManualClock::new(NOW_MS));
         let shared: Arc<dyn Clock> = clock.clone();
         Self {

@@ -70,6 +70,38 @@ pub fn fingerprint(key: &[u8; 32]) -> String {
     groups.join(" ")
 }
 
+/// A public key of a peer, and when it counts. While a peer changes its key, it has two.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerKey {
+    /// The 32 bytes of RFC 8032.
+    pub public_key: [u8; 32],
+    /// What the peer's tokens may call it (`kid`, RFC 7515 section 4.1.4).
+    pub kid: Option<String>,
+    /// The first second at which it counts, in Unix seconds.
+    pub not_before: Option<i64>,
+    /// The last second at which it counts, in Unix seconds.
+    pub not_after: Option<i64>,
+}
+
+impl PeerKey {
+    /// A nameless key that counts at any time.
+    pub const fn new(public_key: [u8; 32]) -> Self {
+        Self {
+            public_key,
+            kid: None,
+            not_before: None,
+            not_after: None,
+        }
+    }
+
+    /// Whether it counts at this time (Unix seconds). Our own clock decides, without any leeway: both ends are the
+    /// operator's choice.
+    pub fn is_valid_at(&self, now_unix: i64) -> bool {
+        self.not_before.is_none_or(|first| first <= now_unix)
+            && self.not_after.is_none_or(|last| now_unix <= last)
+    }
+}
+
 /// A shared secret, kept as the HMAC state after its key block, so that no call pays for the key again.
 #[derive(Clone)]
 pub(super) struct SharedSecret(Hmac<Sha256>);

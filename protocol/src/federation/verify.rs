@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use crate::{
     federation::{
         SUBJECT,
-        keys::{KeyError, PublicKey, SharedSecret},
+        keys::{KeyError, PeerKey, PublicKey, SharedSecret},
         token::{self, Parts},
     },
     ids::{Origin, trim_ecmascript, utf16_longer_than},
@@ -119,7 +119,14 @@ enum Keys {
         secret: SharedSecret,
         issuers: Vec<String>,
     },
-    Peers(BTreeMap<Origin, PublicKey>),
+    Peers(BTreeMap<Origin, Vec<HeldKey>>),
+}
+
+/// A key of a peer, parsed.
+#[derive(Clone)]
+struct HeldKey {
+    terms: PeerKey,
+    key: PublicKey,
 }
 
 impl Verifier {
@@ -138,18 +145,25 @@ impl Verifier {
         }))
     }
 
-    /// Accepts tokens of the peers of a roster, each under its own Ed25519 public key. Of two entries with the same
-    /// origin the first counts.
+    /// Accepts tokens of the peers of a roster, each under its own Ed25519 public keys. Of two entries with the same
+    /// origin the first counts. A token costs one check of a signature for each key of its issuer at most, so give a
+    /// peer few.
     ///
     /// # Errors
     /// [`KeyError::Unusable`].
-    pub fn ed25519(peers: impl IntoIterator<Item = (Origin, [u8; 32])>) -> Result<Self, KeyError> {
-        let mut keys = BTreeMap::new();
-        for (origin, key) in peers {
-            let key = PublicKey::new(&key)?;
-            keys.entry(origin).or_insert(key);
+    pub fn ed25519<K: IntoIterator<Item = PeerKey>>(
+        peers: impl IntoIterator<Item = (Origin, K)>,
+    ) -> Result<Self, KeyError> {
+        let mut roster = BTreeMap::new();
+        for (origin, keys) in peers {
+            let held = keys.into_iter().map(|terms| {
+                let key = PublicKey::new(&terms.public_key)?;
+                Ok(HeldKey { terms, key })
+            });
+            let held: Vec<HeldKey> = held.collect::<Result<_, KeyError>>()?;
+            roster.entry(origin).or_insert(held);
         }
-        Ok(Self(Keys::Peers(keys)))
+        Ok(Self(Keys::Peers(roster)))
     }
 
     /// Checks a token at the time `now_unix` (Unix seconds).
@@ -168,14 +182,14 @@ impl Verifier {
         }
         let parts = Parts::split(token).ok_or(VerifyError::Malformed)?;
         let header = decode_json(parts.header)?;
-        let algorithm = read_algorithm(&header)?;
+        let header = Header::read(&header)?;
         if token::holds_no_byte(parts.signature) {
             return Err(VerifyError::Malformed);
         }
         let payload = decode_json(parts.payload)?;
         let claims = Claims::read(&payload)?;
 
-        let (issuer, peer) = self.authenticate(&parts, algorithm.as_deref(), &claims)?;
+        let (issuer, peer) = self.authenticate(&parts, &header, &claims, now_unix)?;
         claims.check_subject()?;
         let (issued, expiry) = claims.check_times(policy, now_unix)?;
         claims.check_audience(policy)?;
@@ -194,15 +208,16 @@ impl Verifier {
     fn authenticate<'c>(
         &'c self,
         parts: &Parts<'_>,
-        algorithm: Option<&str>,
+        header: &Header<'_>,
         claims: &Claims<'_>,
+        now_unix: i64,
     ) -> Result<(&'c str, Option<&'c Origin>), VerifyError> {
         let issuer = claims.issuer.and_then(token::text);
         // A second spelling of a signature is refused like a wrong one.
         let signature = token::decode(parts.signature).unwrap_or_default();
         match &self.0 {
             Keys::Shared { secret, issuers } => {
-                if algorithm != Some("HS256") {
+                if header.algorithm.as_deref() != Some("HS256") {
                     return Err(VerifyError::WrongAlgorithm);
                 }
                 if !secret.verifies(parts.signed, &signature) {
@@ -214,13 +229,17 @@ impl Verifier {
                 Ok((accepted.ok_or(VerifyError::BadClaims)?, None))
             }
             Keys::Peers(peers) => {
-                if !matches!(algorithm, Some("EdDSA" | "Ed25519")) {
+                if !matches!(header.algorithm.as_deref(), Some("EdDSA" | "Ed25519")) {
                     return Err(VerifyError::WrongAlgorithm);
                 }
-                let (origin, key) = issuer
+                let (origin, keys) = issuer
                     .and_then(|issuer| peers.get_key_value(issuer.as_ref()))
                     .ok_or(VerifyError::BadClaims)?;
-                if !key.verifies(parts.signed, &signature) {
+                if !keys.iter().any(|held| held.terms.is_valid_at(now_unix)) {
+                    return Err(VerifyError::BadClaims);
+                }
+                let mut candidates = in_turn(keys, header.key_id.as_deref(), now_unix);
+                if !candidates.any(|held| held.key.verifies(parts.signed, &signature)) {
                     return Err(VerifyError::BadSignature);
                 }
                 Ok((origin.as_str(), Some(origin)))
@@ -352,13 +371,38 @@ fn decode_json(part: &str) -> Result<String, VerifyError> {
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
 }
 
-/// `alg` of a header; `typ`, `kid` and `crit` are not looked at.
-fn read_algorithm(header: &str) -> Result<Option<Cow<'_, str>>, VerifyError> {
-    let [algorithm] = token::members(header, &["alg"]).ok_or(VerifyError::Malformed)?;
-    if header.trim() == "null" {
-        return Err(VerifyError::Malformed);
+/// The keys that are valid now: those that the token names before the others. A name only saves work: a peer may have
+/// named its key differently from us.
+fn in_turn<'k>(
+    keys: &'k [HeldKey],
+    key_id: Option<&str>,
+    now_unix: i64,
+) -> impl Iterator<Item = &'k HeldKey> {
+    let named = move |held: &&HeldKey| key_id.is_some() && held.terms.kid.as_deref() == key_id;
+    let valid = move |held: &&HeldKey| held.terms.is_valid_at(now_unix);
+    let first = keys.iter().filter(named);
+    let then = keys.iter().filter(move |held| !named(held));
+    first.chain(then).filter(valid)
+}
+
+/// What a header says; `typ` and `crit` are not looked at.
+struct Header<'a> {
+    algorithm: Option<Cow<'a, str>>,
+    key_id: Option<Cow<'a, str>>,
+}
+
+impl<'a> Header<'a> {
+    fn read(header: &'a str) -> Result<Self, VerifyError> {
+        let [algorithm, key_id] =
+            token::members(header, &["alg", "kid"]).ok_or(VerifyError::Malformed)?;
+        if header.trim() == "null" {
+            return Err(VerifyError::Malformed);
+        }
+        Ok(Self {
+            algorithm: algorithm.and_then(token::text),
+            key_id: key_id.and_then(token::text),
+        })
     }
-    Ok(algorithm.and_then(token::text))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use archipel_kit::clock::{Clock, SystemClock};
-use archipel_kit::settings::{Environment, load};
+use archipel_kit::settings::{Environment, from_json, load};
 use archipel_protocol::federation::keys;
 use archipel_protocol::ids::Origin;
 use archipel_protocol::names::Dialect;
@@ -19,6 +19,7 @@ use http::{Method, StatusCode};
 use tokio::sync::mpsc;
 
 use super::{FORWARDED_HEADERS, Outbound, OutboundError, OutboundLimits, PeerCall};
+use crate::config::CardCheck;
 use crate::egress::Egress;
 use crate::federation::settings::{FederationSettings, PeerSettings};
 use crate::federation::{Federation, FederationRefusal};
@@ -124,18 +125,15 @@ fn with_keys() -> FederationSettings {
 
 fn named(name: &str, origin: &str, seed: u8) -> PeerSettings {
     let key = keys::to_hex(&keys::public_key_of_seed(&[seed; 32]).unwrap());
-    PeerSettings {
-        name: name.to_owned(),
-        origin: origin.to_owned(),
-        ed25519_public_key: Some(key),
-        card_keys: None,
-    }
+    let peer = format!(r#"{{"name":"{name}","origin":"{origin}","ed25519_public_key":"{key}"}}"#);
+    from_json(&peer).unwrap()
 }
 
 fn outbound(settings: &FederationSettings, peer_origin: &str, limits: OutboundLimits) -> Outbound {
     let own = Origin::parse(OWN).unwrap();
     let peers = [named("beta", peer_origin, 0x22)];
-    let federation = Federation::from_settings(&own, Dialect::Hive, settings, &peers).unwrap();
+    let federation =
+        Federation::from_settings(&own, Dialect::Hive, settings, &peers, CardCheck::Off).unwrap();
     let egress = Egress::new(&load(None, &Environment::default()).unwrap());
     Outbound::new(
         Arc::new(federation),
@@ -220,6 +218,7 @@ async fn a_call_carries_our_token_and_nothing_of_the_callers_credentials() {
         Dialect::Pilox,
         &at_the_peer,
         &[named("own", OWN, 0x11)],
+        CardCheck::Off,
     )
     .unwrap();
     let genuine = theirs.check(token, SystemClock::new().now_ms()).unwrap();
@@ -240,7 +239,9 @@ async fn with_a_shared_secret_each_dialect_gets_its_token_and_every_call_a_new_o
         for dialect in Dialect::ALL {
             let mut strict = settings.clone();
             strict.accept_both_dialects = false;
-            let theirs = Federation::from_settings(&peer_origin, dialect, &strict, &[]).unwrap();
+            let theirs =
+                Federation::from_settings(&peer_origin, dialect, &strict, &[], CardCheck::Off)
+                    .unwrap();
             let token = value_of(&headers, dialect.federation_jwt_header()).unwrap();
             theirs.check(token, SystemClock::new().now_ms()).unwrap();
             tokens.insert(token.to_owned());
@@ -328,7 +329,8 @@ async fn without_a_key_nobody_is_called() {
     let mut listed = settings(&[]);
     listed.peer_origins = vec![peer.origin.clone()];
     let own = Origin::parse(OWN).unwrap();
-    let federation = Federation::from_settings(&own, Dialect::Hive, &listed, &[]).unwrap();
+    let federation =
+        Federation::from_settings(&own, Dialect::Hive, &listed, &[], CardCheck::Off).unwrap();
     let name = federation.roster().peers().first().unwrap().name.clone();
     assert_eq!(
         federation.check("x", 0).err(),

@@ -1,14 +1,16 @@
 //! Which configurations are taken, and which tokens.
 
-use archipel_kit::settings::{Environment, Secret, load};
-use archipel_protocol::federation::{Minter, VerifyError, keys};
+use archipel_kit::settings::{Environment, Secret, from_json, load};
+use archipel_protocol::federation::{Minter, PeerKey, VerifyError, keys};
 use archipel_protocol::ids::Origin;
 use archipel_protocol::names::Dialect;
 use uuid::Uuid;
 
 use super::Federation;
+use crate::config::CardCheck;
 use crate::federation::FederationRefusal;
-use crate::federation::peers::{Peer, Roster, Trust};
+use crate::federation::peers::{Cut, Peer, PeerSource};
+use crate::federation::roster::{RosterParts, Withdrawal};
 use crate::federation::settings::{Algorithm, FederationSettings, PeerSettings};
 
 const OWN: &str = "https://own.example";
@@ -28,16 +30,13 @@ fn from_variables(variables: &[(&str, &str)]) -> FederationSettings {
 
 fn beta() -> PeerSettings {
     let key = keys::to_hex(&keys::public_key_of_seed(&[2; 32]).unwrap());
-    PeerSettings {
-        name: "beta".to_owned(),
-        origin: "https://beta.example".to_owned(),
-        ed25519_public_key: Some(key),
-        card_keys: None,
-    }
+    let origin = "https://beta.example";
+    let beta = format!(r#"{{"name":"beta","origin":"{origin}","ed25519_public_key":"{key}"}}"#);
+    from_json(&beta).unwrap()
 }
 
 fn build(settings: &FederationSettings, peers: &[PeerSettings]) -> Result<Federation, Vec<String>> {
-    Federation::from_settings(&origin(OWN), Dialect::Hive, settings, peers)
+    Federation::from_settings(&origin(OWN), Dialect::Hive, settings, peers, CardCheck::Off)
         .map_err(|problems| problems.iter().map(ToString::to_string).collect())
 }
 
@@ -262,7 +261,8 @@ fn our_tokens_are_for_the_peer_and_of_our_dialects() {
     let mut at_beta = from_variables(&[("MESH_FEDERATION_SHARED_SECRET", SECRET)]);
     at_beta.accept_both_dialects = false;
     for (dialect, token) in [(Dialect::Hive, shared.own), (Dialect::Pilox, shared.other)] {
-        let federation = Federation::from_settings(&beta, dialect, &at_beta, &[]).unwrap();
+        let federation =
+            Federation::from_settings(&beta, dialect, &at_beta, &[], CardCheck::Off).unwrap();
         assert!(federation.check(&token, NOW_MS).is_ok(), "{dialect:?}");
     }
 }
@@ -287,9 +287,68 @@ fn a_replaced_roster_is_in_force_at_once() {
     let federation = with_keys();
     let token = from_beta(OWN, 60, NOW);
     assert!(federation.check(&token, NOW_MS).is_ok());
+    let cut = cut_of_beta(&federation);
     let key = keys::public_key_of_seed(&[3; 32]).unwrap();
-    let other = Peer::new("gamma", origin("https://gamma.example"), Some(key));
-    federation.replace_roster(Roster::new(vec![other], Trust::PeerKeys).unwrap());
+    let gamma = Peer {
+        keys: vec![PeerKey::new(key)],
+        ..Peer::new("gamma", origin("https://gamma.example"), PeerSource::Folder)
+    };
+    federation
+        .replace(|parts| parts.folder = vec![gamma])
+        .unwrap();
+    assert!(federation.check(&token, NOW_MS).is_ok());
+    assert!(!cut.is_cut());
+    federation
+        .replace(|parts| parts.configured.clear())
+        .unwrap();
+    assert_eq!(
+        federation.check(&token, NOW_MS).err(),
+        Some(FederationRefusal::Invalid(VerifyError::BadClaims))
+    );
+    assert!(cut.is_cut());
+    assert!(federation.roster().by_name("gamma").is_some());
+}
+
+fn cut_of_beta(federation: &Federation) -> Cut {
+    let roster = federation.roster();
+    roster.by_name("beta").unwrap().cut.clone()
+}
+
+#[test]
+fn what_a_peer_began_ends_when_it_is_no_longer_what_it_was() {
+    let check = |change: &dyn Fn(&mut Peer), cut_off: bool| {
+        let federation = with_keys();
+        let cut = cut_of_beta(&federation);
+        let change_beta = |parts: &mut RosterParts| parts.configured.iter_mut().for_each(change);
+        federation.replace(change_beta).unwrap();
+        assert_eq!(cut.is_cut(), cut_off);
+        assert!(!cut_of_beta(&federation).is_cut());
+    };
+    let further = |key: u8| PeerKey::new(keys::public_key_of_seed(&[key; 32]).unwrap());
+    check(&|_| {}, false);
+    check(&|beta| beta.keys.push(further(3)), false);
+    check(&|beta| beta.max_concurrent = 1, false);
+    check(&|beta| beta.keys = vec![further(3)], true);
+    check(&|beta| beta.suspended = true, true);
+    check(&|beta| beta.rights.forward = true, true);
+}
+
+#[test]
+fn a_suspended_peer_is_told_nothing_but_is_known_to_us() {
+    let federation = with_keys();
+    let beta = origin("https://beta.example");
+    let mark = |parts: &mut RosterParts| {
+        parts.withdrawn.insert(beta.clone(), Withdrawal::Suspended);
+    };
+    federation.replace(mark).unwrap();
+    let token = from_beta(OWN, 60, NOW);
+    let refused = federation.check(&token, NOW_MS).err();
+    assert_eq!(refused, Some(FederationRefusal::Suspended));
+    assert!(federation.roster().by_origin(&beta).unwrap().suspended);
+    let revoke = |parts: &mut RosterParts| {
+        parts.withdrawn.insert(beta.clone(), Withdrawal::Revoked);
+    };
+    federation.replace(revoke).unwrap();
     assert_eq!(
         federation.check(&token, NOW_MS).err(),
         Some(FederationRefusal::Invalid(VerifyError::BadClaims))

@@ -36,9 +36,12 @@ fn shared() -> Verifier {
     Verifier::hs256(SECRET, &[Dialect::Hive.hs256_issuer()]).unwrap()
 }
 
+fn key(seed: &[u8; 32]) -> PeerKey {
+    PeerKey::new(keys::public_key_of_seed(seed).unwrap())
+}
+
 fn roster() -> Verifier {
-    let key = |seed| keys::public_key_of_seed(seed).unwrap();
-    Verifier::ed25519([(peer(0), key(&SEED)), (peer(1), key(&OTHER_SEED))]).unwrap()
+    Verifier::ed25519([(peer(0), [key(&SEED)]), (peer(1), [key(&OTHER_SEED)])]).unwrap()
 }
 
 fn minters() -> [Minter; 2] {
@@ -179,9 +182,83 @@ fn the_issuer_chooses_the_key() {
 
 #[test]
 fn of_two_entries_with_one_origin_the_first_counts() {
-    let key = |seed| keys::public_key_of_seed(seed).unwrap();
-    let verifier = Verifier::ed25519([(peer(0), key(&SEED)), (peer(0), key(&OTHER_SEED))]).unwrap();
+    let twice = [(peer(0), [key(&SEED)]), (peer(0), [key(&OTHER_SEED)])];
+    let verifier = Verifier::ed25519(twice).unwrap();
     assert!(verifier.verify(GOLDEN_ED25519, &policy(), NOW).is_ok());
+}
+
+/// What becomes of a token of `SEED`, minted now, at a peer that has these keys.
+fn check_keys(held: &[PeerKey], header: &str, expected: Result<(), VerifyError>) {
+    let verifier = Verifier::ed25519([(peer(0), held.to_vec())]).unwrap();
+    let claims = json!({
+        "iss": peer(0).as_str(), "sub": "federation-peer", "jti": "j",
+        "iat": NOW, "exp": NOW + 300, "aud": US,
+    });
+    let message = format!(
+        "{}.{}",
+        token::encode(header.as_bytes()),
+        token::encode(claims.to_string().as_bytes())
+    );
+    let signature = keys::SigningKey::new(&SEED)
+        .unwrap()
+        .sign(message.as_bytes())
+        .unwrap();
+    let token = format!("{message}.{}", token::encode(&signature));
+    let verdict = verifier.verify(&token, &policy(), NOW).map(drop);
+    assert_eq!(verdict, expected, "{held:?} {header}");
+}
+
+#[test]
+fn each_key_counts_in_its_time() {
+    use VerifyError::{BadClaims, BadSignature};
+    let between = |seed: &[u8; 32], not_before: Option<i64>, not_after: Option<i64>| PeerKey {
+        not_before,
+        not_after,
+        ..key(seed)
+    };
+    let plain = r#"{"alg":"EdDSA"}"#;
+    for (not_before, not_after, expected) in [
+        (None, None, Ok(())),
+        (Some(NOW), Some(NOW), Ok(())),
+        (Some(NOW + 1), None, Err(BadClaims)),
+        (None, Some(NOW - 1), Err(BadClaims)),
+    ] {
+        check_keys(&[between(&SEED, not_before, not_after)], plain, expected);
+    }
+    let other = key(&OTHER_SEED);
+    check_keys(&[], plain, Err(BadClaims));
+    check_keys(std::slice::from_ref(&other), plain, Err(BadSignature));
+    // While a peer changes its key, both of them count.
+    check_keys(&[other.clone(), key(&SEED)], plain, Ok(()));
+    let gone = between(&SEED, None, Some(NOW - 1));
+    check_keys(&[gone, other], plain, Err(BadSignature));
+}
+
+#[test]
+fn a_key_id_says_which_key_is_tried_first_and_nothing_else() {
+    let named = |seed: &[u8; 32], kid: &str| PeerKey {
+        kid: Some(kid.to_owned()),
+        ..key(seed)
+    };
+    let held = [named(&OTHER_SEED, "old"), named(&SEED, "new")];
+    for kid in ["new", "old", "unknown"] {
+        let header = json!({"alg": "EdDSA", "kid": kid}).to_string();
+        check_keys(&held, &header, Ok(()));
+    }
+    check_keys(&held, r#"{"alg":"EdDSA","kid":7}"#, Ok(()));
+    let wrong = VerifyError::WrongAlgorithm;
+    check_keys(&held, r#"{"alg":"HS256","kid":"new"}"#, Err(wrong));
+    let first = |kid| {
+        let verifier = Verifier::ed25519([(peer(0), held.clone())]).unwrap();
+        let Keys::Peers(peers) = &verifier.0 else {
+            return None;
+        };
+        let first = in_turn(peers.get(&peer(0)).unwrap(), kid, NOW).next();
+        first.and_then(|held| held.terms.kid.clone())
+    };
+    assert_eq!(first(Some("new")).as_deref(), Some("new"));
+    assert_eq!(first(Some("unknown")).as_deref(), Some("old"));
+    assert_eq!(first(None).as_deref(), Some("old"));
 }
 
 #[test]

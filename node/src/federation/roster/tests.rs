@@ -1,0 +1,107 @@
+//! Which peers are in force, of all that are told.
+
+use archipel_protocol::federation::PeerKey;
+use archipel_protocol::ids::Origin;
+
+use super::{Roster, RosterParts, Trust, Withdrawal};
+use crate::config::CardCheck;
+use crate::federation::peers::{Peer, PeerRules, PeerSource};
+
+fn origin(text: &str) -> Origin {
+    Origin::parse(text).unwrap()
+}
+
+fn rules() -> PeerRules {
+    PeerRules {
+        own: origin("https://own.example"),
+        needs_keys: true,
+        cards: CardCheck::Off,
+        max_peers: 5,
+    }
+}
+
+fn keyed(peer: Peer) -> Peer {
+    Peer {
+        keys: vec![PeerKey::new([7; 32])],
+        ..peer
+    }
+}
+
+fn named(name: &str, source: PeerSource) -> Peer {
+    keyed(Peer::new(
+        name,
+        origin(&format!("https://{name}.example")),
+        source,
+    ))
+}
+
+fn nameless(text: &str, source: PeerSource) -> Peer {
+    keyed(Peer::nameless(origin(text), source))
+}
+
+/// The merged roster has these origins, in this order.
+fn check(parts: &RosterParts, expected: &[&str]) -> Vec<Peer> {
+    let merged = parts.merged(&rules());
+    let origins: Vec<&str> = merged.iter().map(|peer| peer.origin.as_str()).collect();
+    assert_eq!(origins, expected);
+    merged
+}
+
+#[test]
+fn what_comes_first_wins() {
+    let mut parts = RosterParts {
+        configured: vec![named("a", PeerSource::Configured)],
+        variables: vec![nameless("https://b.example", PeerSource::Variables)],
+        folder: vec![named("c", PeerSource::Folder)],
+        paired: vec![
+            named("d", PeerSource::Paired),
+            named("a", PeerSource::Paired),
+        ],
+        manifest: vec![
+            nameless("https://a.example", PeerSource::Manifest),
+            nameless("https://own.example", PeerSource::Manifest),
+            Peer::nameless(origin("https://keyless.example"), PeerSource::Manifest),
+            nameless("https://e.example", PeerSource::Manifest),
+            nameless("https://beyond.example", PeerSource::Manifest),
+        ],
+        ..RosterParts::default()
+    };
+    let [a, b, c, d, e] = ["a", "b", "c", "d", "e"].map(|name| format!("https://{name}.example"));
+    let merged = check(&parts, &[&a, &b, &c, &d, &e]);
+    assert_eq!(merged.first().unwrap().source, PeerSource::Configured);
+    let revoked = Withdrawal::Revoked;
+    parts.withdrawn.insert(origin(&b), revoked);
+    parts.withdrawn.insert(origin(&c), Withdrawal::Suspended);
+    let merged = check(&parts, &[&a, &c, &d, &e, "https://beyond.example"]);
+    let suspended: Vec<bool> = merged.iter().map(|peer| peer.suspended).collect();
+    assert_eq!(suspended, [false, true, false, false, false]);
+}
+
+#[test]
+fn a_name_is_given_once() {
+    let parts = RosterParts {
+        configured: vec![Peer::new(
+            "x.example",
+            origin("https://a.example"),
+            PeerSource::Configured,
+        )]
+        .into_iter()
+        .map(keyed)
+        .collect(),
+        manifest: vec![
+            nameless("https://x.example", PeerSource::Manifest),
+            nameless("http://x.example", PeerSource::Manifest),
+        ],
+        ..RosterParts::default()
+    };
+    let expected = ["https://a.example", "https://x.example", "http://x.example"];
+    let merged = check(&parts, &expected);
+    let roster = Roster::new(merged.clone(), &Trust::Nobody, None).unwrap();
+    for peer in &merged {
+        let found = roster.by_name(&peer.name).unwrap();
+        assert_eq!(found.origin, peer.origin);
+        assert_eq!(roster.by_origin(&peer.origin).unwrap().name, peer.name);
+    }
+    assert!(roster.by_name("nobody").is_none());
+    assert!(roster.verifier().is_none());
+}
