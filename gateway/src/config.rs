@@ -27,7 +27,7 @@ use url::Url;
 
 pub use guard::{CorsSettings, RouteSettings};
 pub use limits::{LimitHeaders, TierSettings, WithoutRedis};
-pub use listener::{ClientCertificates, ProxyHeader, TlsSettings, TlsVersion};
+pub use listener::{ProxyHeader, TlsSettings};
 pub use upstream::{
     Balance, BreakerSettings, HealthSettings, UpstreamSettings, UpstreamTlsSettings,
 };

@@ -30,14 +30,13 @@ mod upstream;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use actix_server::{Server, ServerHandle};
-use archipel_kit::{clock::Clock, telemetry::Telemetry};
+use archipel_kit::{clock::Clock, telemetry::Telemetry, tls::BadTls};
 
 use crate::state::Shared;
 
 pub use crate::{
     config::{ForwardFor, GatewaySettings, WithoutRedis},
     state::ConfigSource,
-    tls::BadTls,
     upstream::BadUpstream,
 };
 

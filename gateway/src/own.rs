@@ -4,6 +4,7 @@ use actix_http::{
     HttpMessage as _, Request, Response, StatusCode,
     header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue},
 };
+use archipel_kit::tls::ClientCertificates;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
@@ -87,7 +88,7 @@ fn health(setup: &Setup) -> Response<Outgoing> {
             "userAgentBlockPatterns": settings.block_user_agents.len(),
             "tls": settings.tls.is_on(),
             "mtlsRequired": settings.tls.client_ca.is_some()
-                && settings.tls.client_certificates == crate::config::ClientCertificates::Required,
+                && settings.tls.client_certificates == ClientCertificates::Required,
             "securityHeaders": settings.security_headers,
             "troubles": troubles,
             "closed": settings.closed

@@ -15,7 +15,7 @@ use crate::{
     config::GatewaySettings,
     metrics::Reload,
     state::{Current, Shared, upstream_files},
-    tls::ServerTls,
+    tls,
 };
 
 /// What became of looking for a change.
@@ -111,7 +111,7 @@ fn read(shared: &Shared) -> Result<Option<GatewaySettings>, Problems> {
 
 fn differs(settings: &GatewaySettings, current: &Current) -> bool {
     // A certificate that cannot be read is a problem of the settings already.
-    let tls = ServerTls::load(&settings.tls).ok().flatten();
+    let tls = tls::listener(&settings.tls).ok().flatten();
     *settings != current.settings
         || tls != current.tls
         || upstream_files(settings) != current.upstream_files

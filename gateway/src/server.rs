@@ -1,19 +1,21 @@
 //! What a connection passes before requests are read from it, in order.
 //!
-//! Read `stream` (a connection as the HTTP server sees it), then `crowd` (how much one address has at once).
+//! Read `crowd`: how much one address has at once.
 
 mod crowd;
-mod stream;
 
 use std::{io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
 use actix_http::{HttpService, Protocol, error::DispatchError};
 use actix_server::{Server, ServerBuilder};
 use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, fn_service};
-use archipel_kit::admission::{limiter_key, read_proxy_header};
+use archipel_kit::{
+    admission::{limiter_key, read_proxy_header},
+    tls::{Stream, handshake},
+};
+use http::HeaderValue;
 use socket2::{Domain, Protocol as Transport, Socket, Type};
 use tokio::{net::TcpStream, time::timeout};
-use tokio_rustls::TlsAcceptor;
 
 use crate::{
     config::ProxyHeader,
@@ -23,15 +25,34 @@ use crate::{
 };
 
 pub(crate) use crowd::{Crowd, Place};
-pub(crate) use stream::Facts;
 
-use stream::Stream;
+/// A connection of a client. It counts for its address while it lives.
+type Connection = Stream<Option<Place>>;
 
 /// Time for what comes before the first request: a PROXY header, the TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// How HTTP/2 without TLS begins, in its first bytes; no method of HTTP/1 does.
 const HTTP2_PREFACE: &[u8] = b"PRI ";
+
+/// What requests may know of the connection they came over.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Facts {
+    /// Whether it is over TLS.
+    pub(crate) is_tls: bool,
+    /// The certificate that the client showed, as nodes are told of it.
+    pub(crate) certificate: Option<HeaderValue>,
+}
+
+impl Facts {
+    fn of(stream: &Connection) -> Self {
+        let shown = stream.client_certificate();
+        Self {
+            is_tls: stream.is_tls(),
+            certificate: shown.and_then(|certificate| certificate.forwarded()),
+        }
+    }
+}
 
 /// A server on a bound listener.
 pub(crate) fn serve(shared: &Arc<Shared>, listener: std::net::TcpListener) -> io::Result<Server> {
@@ -60,8 +81,8 @@ pub(crate) fn serve(shared: &Arc<Shared>, listener: std::net::TcpListener) -> io
                 let ending = ending.clone();
                 async move { ending.notified().await }
             })
-            .on_connect_ext(|stream: &Stream, data| {
-                data.insert(stream.facts());
+            .on_connect_ext(|stream: &Connection, data| {
+                data.insert(Facts::of(stream));
             })
             .expect(fn_service(move |request| {
                 let worker = Rc::clone(&for_expect);
@@ -81,7 +102,7 @@ pub(crate) fn serve(shared: &Arc<Shared>, listener: std::net::TcpListener) -> io
 async fn accept(
     mut stream: TcpStream,
     shared: Arc<Shared>,
-) -> Result<(Stream, Protocol, Option<SocketAddr>), DispatchError> {
+) -> Result<(Connection, Protocol, Option<SocketAddr>), DispatchError> {
     let current = shared.current();
     let settings = &current.settings;
     let unserved = |why: Unserved, error: io::Error| {
@@ -128,11 +149,15 @@ async fn accept(
     let first_byte = settings.request_timeout;
     drop(current);
     if let Some(tls) = tls {
-        let accepted = timeout(HANDSHAKE, TlsAcceptor::from(tls).accept(stream)).await;
-        let accepted = accepted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        let accepted = handshake(stream, tls, HANDSHAKE).await;
         let stream = accepted.map_err(|error| unserved(Unserved::Handshake, error))?;
-        let protocol = stream::protocol(&stream);
-        return Ok((Stream::tls(stream, place), protocol, Some(peer)));
+        let stream = Stream::tls(stream, place);
+        let protocol = if stream.is_http2() {
+            Protocol::Http2
+        } else {
+            Protocol::Http1
+        };
+        return Ok((stream, protocol, Some(peer)));
     }
     // That it says anything at all: the HTTP server's own patience begins with the first byte.
     let protocol = first_words(&stream, http2, first_byte).await;

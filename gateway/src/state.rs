@@ -15,6 +15,7 @@ use archipel_kit::{
     clock::Clock,
     settings::Environment,
     telemetry::{Telemetry, metrics::NamedHistogram},
+    tls::ListenerTls,
 };
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -28,7 +29,7 @@ use crate::{
     limiter::{Limiter, SharedLimit},
     metrics::{self, GatewayMetrics},
     server::Crowd,
-    tls::{self, ServerTls},
+    tls,
     upstream::Fleet,
 };
 
@@ -74,7 +75,7 @@ pub(crate) struct Current {
     pub(crate) settings: GatewaySettings,
     pub(crate) fleet: Fleet,
     pub(crate) limiter: Option<Limiter>,
-    pub(crate) tls: Option<ServerTls>,
+    pub(crate) tls: Option<ListenerTls>,
     /// What the files of `upstream_tls` held.
     pub(crate) upstream_files: Vec<[u8; 32]>,
     pub(crate) client_rules: ClientRules,
@@ -177,7 +178,7 @@ impl Current {
                 Arc::clone(parts.clock),
                 parts.metrics.clone(),
             ),
-            tls: ServerTls::load(&settings.tls)?,
+            tls: tls::listener(&settings.tls)?,
             upstream_files: upstream_files(&settings),
             client_rules: settings.client_rules(),
             blocked_agents: lower(&settings.block_user_agents),

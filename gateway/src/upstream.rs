@@ -20,6 +20,7 @@ use archipel_kit::{
     client::{Answer, ClientError, RequestBody, Timeouts},
     clock::Clock,
     telemetry::metrics::NamedHistogram,
+    tls::BadTls,
 };
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, uri::PathAndQuery};
@@ -31,7 +32,7 @@ use crate::{
     metrics::GatewayMetrics,
     peek::Glance,
     route::Route,
-    tls::{self, BadTls},
+    tls,
 };
 
 pub(crate) use breaker::State as BreakerState;

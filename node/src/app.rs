@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 use actix_web::dev::{Server, ServerHandle};
-use actix_web::{App as WebApp, HttpServer, web};
 use archipel_kit::clock::{Clock, SystemClock};
 use archipel_kit::settings::Problems;
 use archipel_kit::telemetry::{Telemetry, TelemetryError};
+use archipel_kit::tls::BadTls;
 use archipel_protocol::a2a::card::CardSigner;
 use archipel_protocol::ids::{Origin, OriginError};
 use archipel_protocol::names::Dialect;
@@ -22,7 +22,7 @@ use crate::bus::BusActor;
 use crate::cards::key;
 use crate::config::NodeSettings;
 use crate::control::AgentControl;
-use crate::edge::{self, Edge, Gates};
+use crate::edge::{Edge, Gates};
 use crate::egress::Egress;
 use crate::federation::outbound::Outbound;
 use crate::federation::{Federation, FederationVerifier};
@@ -36,9 +36,11 @@ use crate::tasks::actor::{ReplicaPorts, TaskLimits, TaskPorts};
 use crate::tasks::hub::TaskHub;
 use crate::tasks::shard::{HubPorts, ShardTable};
 use crate::tasks::{Tasks, recovery, retention};
+use crate::tls::NodeTls;
 
 mod agents;
 mod bus;
+mod listener;
 mod replicas;
 mod stores;
 mod webhooks;
@@ -57,6 +59,9 @@ pub enum StartError {
     /// The address is taken, or is not ours.
     #[error("cannot listen on {0} (choose another address with `listen` or ARCHIPEL_LISTEN)")]
     Listen(SocketAddr, #[source] io::Error),
+    /// The listener's certificate or key.
+    #[error("tls: {0}")]
+    Tls(#[from] BadTls),
     /// The data directory.
     #[error(transparent)]
     Open(#[from] crate::store::embedded::OpenError),
@@ -88,6 +93,7 @@ pub struct App {
 /// Everything that workers share.
 struct Parts {
     settings: NodeSettings,
+    tls: Option<Arc<NodeTls>>,
     telemetry: Arc<Telemetry>,
     clock: Arc<dyn Clock>,
     stores: Stores,
@@ -138,7 +144,8 @@ impl App {
             settings, telemetry, clock, stores, &origin, &added,
         )?);
         parts.start_retention();
-        let server = serve(Arc::clone(&parts), listener)?;
+        listener::watch(&parts);
+        let server = listener::serve(&parts, listener).map_err(StartError::Server)?;
         parts.start_recovery();
         Ok(Self {
             server,
@@ -242,9 +249,10 @@ impl Parts {
         watch(&health, "registry", &agents.registry);
         watch(&health, "control", &agents.control);
         watch(&health, "push", &webhooks.notifier);
-        let others = stores.replicas();
         Ok(Self {
-            replicas: others.map(|others| replicas::ports(others, &health)),
+            replicas: stores
+                .replicas()
+                .map(|others| replicas::ports(others, &health)),
             table: ShardTable::new(settings.worker_count()),
             task_metrics: TaskMetrics::new(&telemetry.meter()),
             edge_metrics: EdgeMetrics::new(&telemetry.meter()),
@@ -253,6 +261,7 @@ impl Parts {
             drain: CancellationToken::new(),
             origin: origin.as_str().into(),
             signer,
+            tls: NodeTls::load(&settings.tls)?.map(Arc::new),
             settings,
             telemetry,
             clock,
@@ -401,32 +410,6 @@ fn gates(settings: &NodeSettings) -> Gates {
     }
 }
 
-fn serve(parts: Arc<Parts>, listener: TcpListener) -> Result<Server, StartError> {
-    let limits = parts.settings.limits.clone();
-    let workers = parts.settings.worker_count();
-    let server = HttpServer::new(move || {
-        let app = WebApp::new().configure(edge::routes);
-        match parts.edge() {
-            Some(edge) => app.app_data(web::Data::new(edge)),
-            None => {
-                // Without its data a worker answers 500 to everything, so this is loud; it takes more workers than shares.
-                tracing::error!("a worker found no share of the tasks");
-                app
-            }
-        }
-    })
-    .workers(workers)
-    .max_connections(limits.connections)
-    .client_request_timeout(limits.head_time)
-    .h1_allow_half_closed(false)
-    .tcp_nodelay(true)
-    .disable_signals()
-    .shutdown_timeout(limits.drain_time.as_secs())
-    .listen(listener)
-    .map_err(StartError::Server)?;
-    Ok(server.run())
-}
-
 fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
     let refused = |error| StartError::Listen(address, error);
     let listener = TcpListener::bind(address).map_err(refused)?;
@@ -437,6 +420,7 @@ fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
 fn own_origin(settings: &NodeSettings, address: SocketAddr) -> Result<Origin, OriginError> {
     match &settings.public_origin {
         Some(origin) => Origin::parse(origin.as_str()),
+        None if settings.tls.is_on() => Origin::parse(&format!("https://{address}")),
         None => Origin::parse(&format!("http://{address}")),
     }
 }

@@ -19,6 +19,7 @@ use crate::egress::EgressSettings;
 use crate::federation::settings::{FederationSettings, PeerSettings};
 use crate::push::PushSettings;
 use crate::role::Role;
+use crate::tls::TlsSettings;
 
 pub mod agent;
 mod check;
@@ -33,8 +34,11 @@ settings! {
     pub struct NodeSettings, check = check::node {
         /// Address to listen on; port 0 takes any free one.
         pub listen: SocketAddr = "127.0.0.1:7400", env ["ARCHIPEL_LISTEN"];
+        /// TLS of the listener. Certificate and key together turn it on.
+        pub tls: TlsSettings;
         /// How others reach this node: scheme, host and port. It is what cards name, what tokens for us must be meant for
-        /// and what ours are signed as. Unset: `http://` and the listening address.
+        /// and what ours are signed as. Unset: `http://`, or
+        /// `https://` with `tls`, and the listening address.
         pub public_origin: Option<Url>, env ["AUTH_URL"], example "https://node.example.org";
         /// Where everything that must survive is kept. Made if it is missing; one process at a time.
         pub data_dir: PathBuf = "data", env ["ARCHIPEL_DATA_DIR"];

@@ -25,3 +25,4 @@ pub mod role;
 pub mod store;
 pub mod supervise;
 pub mod tasks;
+pub mod tls;

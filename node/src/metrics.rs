@@ -168,6 +168,8 @@ metrics! {
         pub calls: Counter<(RpcMethod, Answered)> = "archipel_calls_total";
         /// Calls to agents of peers, by outcome.
         pub peer_calls: Counter<Answered> = "archipel_peer_calls_total";
+        /// Connections on which no TLS was agreed, or whose client showed no good certificate.
+        pub handshakes_failed: Counter<()> = "archipel_handshakes_failed_total";
         /// Streams that are open.
         pub streams: Gauge<()> = "archipel_streams_open";
     }

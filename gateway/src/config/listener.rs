@@ -5,6 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use archipel_kit::{
     settings,
     settings::{Problems, Secret},
+    tls::{ClientCertificates, TlsVersion, check_pair},
 };
 
 use crate::tls;
@@ -31,44 +32,18 @@ settings! {
 
 impl TlsSettings {
     fn check(&self, problems: &mut Problems) {
-        match (&self.certificate, &self.key) {
-            (Some(_), None) => problems.add("key", "is needed with `certificate`"),
-            (None, Some(_)) => problems.add("certificate", "is needed with `key`"),
-            (None, None) if self.client_ca.is_some() => {
-                problems.add("client_ca", "needs `certificate` and `key`");
-            }
-            (None, None) => {}
-            (Some(_), Some(_)) => {
-                if let Err(error) = tls::ServerTls::load(self) {
-                    problems.add("certificate", error.to_string());
-                }
-            }
+        check_pair(self.certificate.as_ref(), self.key.as_ref(), problems);
+        if self.client_ca.is_some() && self.certificate.is_none() && self.key.is_none() {
+            problems.add("client_ca", "needs `certificate` and `key`");
+        }
+        if let Err(error) = tls::listener(self) {
+            problems.add("certificate", error.to_string());
         }
     }
 
     /// Whether the listener speaks TLS.
     pub fn is_on(&self) -> bool {
         self.certificate.is_some()
-    }
-}
-
-settings! {
-    /// A version of TLS.
-    pub enum TlsVersion {
-        /// RFC 5246.
-        Tls12 = "1.2",
-        /// RFC 8446.
-        Tls13 = "1.3",
-    }
-}
-
-settings! {
-    /// Whether clients show certificates.
-    pub enum ClientCertificates {
-        /// They may.
-        Optional = "optional",
-        /// They must.
-        Required = "required",
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Read in this order: `clock` (the only source of time), `settings` (one declaration gives file, environment, bounds
 //! and the example file), `telemetry` (logs, traces, metrics), `http` and `admission` (what every listener needs before
-//! it trusts a request), `client` (the guarded way out), `shutdown` (how a process learns that it must end).
+//! it trusts a request), `tls`, `client` (the guarded way out), `shutdown` (how a process learns that it must end).
 
 pub mod admission;
 pub mod client;
@@ -11,3 +11,4 @@ pub mod http;
 pub mod settings;
 pub mod shutdown;
 pub mod telemetry;
+pub mod tls;

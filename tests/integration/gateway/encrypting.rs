@@ -1,13 +1,7 @@
 //! TLS on both sides of the gateway, with certificates that change while it runs.
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-use std::{
-    fs,
-    net::SocketAddr,
-    os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{fs, net::SocketAddr, os::unix::fs::PermissionsExt as _, path::PathBuf, sync::Arc};
 
 use actix_web::test;
 use archipel_gateway::GatewaySettings;
@@ -15,12 +9,12 @@ use archipel_kit::{
     client::{AddressPolicy, ClientError, ClientOptions, HttpClient, RequestBody, Timeouts},
     settings::Environment,
 };
+use archipel_tests::authority::{Authority, certificates, private_key};
 use http::Request;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType};
 use rustls::{
-    ClientConfig, RootCertStore, ServerConfig,
+    ClientConfig, ServerConfig,
     crypto::aws_lc_rs,
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
+    pki_types::{CertificateDer, ServerName},
     server::WebPkiClientVerifier,
 };
 use tempfile::TempDir;
@@ -31,79 +25,6 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::world::{Node, TestGateway};
-
-/// An authority, and the folder that holds what it signs.
-struct Authority {
-    issuer: CertifiedIssuer<'static, KeyPair>,
-    directory: TempDir,
-}
-
-impl Authority {
-    fn new(name: &str) -> Self {
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, name);
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let directory = tempfile::tempdir().unwrap();
-        fs::write(directory.path().join("ca.pem"), issuer.pem()).unwrap();
-        Self { issuer, directory }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    /// Signs a certificate for `name` at 127.0.0.1, into `name.pem` and `name.key`.
-    fn sign(&self, name: &str) -> (PathBuf, PathBuf) {
-        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-        params.distinguished_name.push(DnType::CommonName, name);
-        let uri = format!("spiffe://mesh/{name}").try_into().unwrap();
-        params
-            .subject_alt_names
-            .extend([SanType::IpAddress([127, 0, 0, 1].into()), SanType::URI(uri)]);
-        let key = KeyPair::generate().unwrap();
-        let signed = params.signed_by(&key, &self.issuer).unwrap();
-        let paths = (
-            self.path(&format!("{name}.pem")),
-            self.path(&format!("{name}.key")),
-        );
-        fs::write(&paths.0, signed.pem()).unwrap();
-        fs::write(&paths.1, key.serialize_pem()).unwrap();
-        fs::set_permissions(&paths.1, fs::Permissions::from_mode(0o600)).unwrap();
-        paths
-    }
-
-    fn roots(&self) -> RootCertStore {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.issuer.der().clone()).unwrap();
-        roots
-    }
-
-    /// What a client needs to believe this authority, and to show a certificate.
-    fn client(&self, shown: Option<&(PathBuf, PathBuf)>) -> ClientConfig {
-        let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(self.roots());
-        match shown {
-            None => builder.with_no_client_auth(),
-            Some((certificate, key)) => builder
-                .with_client_auth_cert(certificates(certificate), private_key(key))
-                .unwrap(),
-        }
-    }
-}
-
-fn certificates(path: &Path) -> Vec<CertificateDer<'static>> {
-    CertificateDer::pem_file_iter(path)
-        .unwrap()
-        .map(Result::unwrap)
-        .collect()
-}
-
-fn private_key(path: &Path) -> PrivateKeyDer<'static> {
-    PrivateKeyDer::from_pem_file(path).unwrap()
-}
 
 /// Calls over TLS, and gives the status and the version of HTTP that was agreed on.
 async fn call(

@@ -1,7 +1,7 @@
 //! The product as a client, a peer and an operator meet it: real sockets, real processes, agents that the tests play.
 //!
 //! Read `bad_input` first: it is what the edge refuses, in the order in which it looks. Then what it is all for: `tasks`,
-//! `streams`, `bindings`, `webhooks`, `upstream`, `agents`, `federation`, `cards`; and what operators rely on: `durability`, `replicas`, `startup`,
+//! `streams`, `bindings`, `webhooks`, `upstream`, `agents`, `federation`, `tls`, `cards`; and what operators rely on: `durability`, `replicas`, `startup`,
 //! `operator`.
 #![cfg(test)]
 #![expect(
@@ -22,6 +22,7 @@ mod replicas;
 mod startup;
 mod streams;
 mod tasks;
+mod tls;
 mod upstream;
 mod webhooks;
 

@@ -247,7 +247,7 @@ async fn a_head_is_bounded_in_size_and_time() {
     let node = TestNode::start(|config| config.add("limits.head_time = \"1s\""));
     let endless = head(&format!("x-filling: {}", "x".repeat(300_000)));
     let slow = head("content-length: 5").trim_end().to_owned();
-    for unfinished in [endless.trim_end(), &slow, "POST"] {
+    for unfinished in [endless.trim_end(), &slow, "POST", ""] {
         let mut connection = RawConnection::open(node.address()).await;
         // The node may have had enough before it has taken all of it.
         connection.try_write(unfinished.as_bytes()).await;

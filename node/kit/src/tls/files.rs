@@ -2,12 +2,12 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
-use archipel_kit::settings::Secret;
 use pkcs8::{EncryptedPrivateKeyInfoRef, SecretDocument};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject as _};
 use sha2::{Digest as _, Sha256};
 
 use super::BadTls;
+use crate::settings::Secret;
 
 /// Permissions that let everybody at a file.
 const EVERYBODY: u32 = 0o007;

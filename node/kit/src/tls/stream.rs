@@ -1,78 +1,93 @@
-//! A connection as the HTTP server sees it, with or without TLS.
+//! A connection as an HTTP server sees it, with or without TLS.
 
 use std::{
     io::{self, IoSlice},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
-use actix_http::Protocol;
-use http::HeaderValue;
+use rustls::ServerConfig;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
+    time::timeout,
 };
-use tokio_rustls::server::TlsStream;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use super::Place;
-use crate::tls::describe;
+use super::ClientCertificate;
 
-/// What requests may know of the connection they came over.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Facts {
-    /// Whether it is over TLS.
-    pub(crate) is_tls: bool,
-    /// The certificate that the client showed, as nodes are told of it.
-    pub(crate) certificate: Option<HeaderValue>,
-}
-
-/// One connection of a client. It counts for its address while it lives.
-pub(super) struct Stream {
+/// One connection of a client, and what is held for as long as it lives.
+#[derive(Debug)]
+pub struct Stream<H = ()> {
     io: Io,
-    _place: Option<Place>,
+    _held: H,
 }
 
+#[derive(Debug)]
 enum Io {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-impl Stream {
-    pub(super) const fn plain(stream: TcpStream, place: Option<Place>) -> Self {
+/// Agrees on TLS with a client, within a time limit.
+///
+/// # Errors
+/// When the client does not, shows no certificate that is asked for, or takes too long.
+pub async fn handshake(
+    stream: TcpStream,
+    config: Arc<ServerConfig>,
+    limit: Duration,
+) -> io::Result<TlsStream<TcpStream>> {
+    timeout(limit, TlsAcceptor::from(config).accept(stream))
+        .await
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+impl<H> Stream<H> {
+    /// Without TLS.
+    pub const fn plain(stream: TcpStream, held: H) -> Self {
         Self {
             io: Io::Plain(stream),
-            _place: place,
+            _held: held,
         }
     }
 
-    pub(super) fn tls(stream: TlsStream<TcpStream>, place: Option<Place>) -> Self {
+    /// With TLS, after the [`handshake`].
+    pub fn tls(stream: TlsStream<TcpStream>, held: H) -> Self {
         Self {
             io: Io::Tls(Box::new(stream)),
-            _place: place,
+            _held: held,
         }
     }
 
-    pub(super) fn facts(&self) -> Facts {
-        let Io::Tls(stream) = &self.io else {
-            return Facts::default();
-        };
-        let shown = stream.get_ref().1.peer_certificates();
-        Facts {
-            is_tls: true,
-            certificate: shown.and_then(|chain| chain.first()).and_then(describe),
+    /// Whether it is over TLS.
+    pub const fn is_tls(&self) -> bool {
+        matches!(self.io, Io::Tls(_))
+    }
+
+    /// Whether the handshake agreed on HTTP/2.
+    pub fn is_http2(&self) -> bool {
+        match &self.io {
+            Io::Plain(_) => false,
+            Io::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(b"h2"),
+        }
+    }
+
+    /// The certificate that the client showed.
+    pub fn client_certificate(&self) -> Option<ClientCertificate> {
+        match &self.io {
+            Io::Plain(_) => None,
+            Io::Tls(stream) => {
+                let shown = stream.get_ref().1.peer_certificates()?.first()?;
+                ClientCertificate::read(shown)
+            }
         }
     }
 }
 
-/// What was agreed on during the handshake.
-pub(super) fn protocol(stream: &TlsStream<TcpStream>) -> Protocol {
-    match stream.get_ref().1.alpn_protocol() {
-        Some(b"h2") => Protocol::Http2,
-        _ => Protocol::Http1,
-    }
-}
-
-impl AsyncRead for Stream {
+impl<H: Unpin> AsyncRead for Stream<H> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -85,7 +100,7 @@ impl AsyncRead for Stream {
     }
 }
 
-impl AsyncWrite for Stream {
+impl<H: Unpin> AsyncWrite for Stream<H> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
