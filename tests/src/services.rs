@@ -108,7 +108,7 @@ impl RedisServer {
         child.wait().map(drop)
     }
 
-    /// Starts it again where it was, empty.
+    /// Starts it again where it was, with what it kept on disk: nothing, unless it was told to.
     ///
     /// # Errors
     /// When it does not start.
@@ -119,6 +119,23 @@ impl RedisServer {
             bail!("redis-server did not start again on port {}", self.port);
         }
         Ok(())
+    }
+
+    /// The same without anything that it kept on disk.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn restart_empty(&mut self) -> anyhow::Result<()> {
+        self.kill()?;
+        for kept in std::fs::read_dir(self.directory.path())? {
+            let path = kept?.path();
+            if path.is_dir() {
+                std::fs::remove_dir_all(path)?;
+            } else {
+                std::fs::remove_file(path)?;
+            }
+        }
+        self.restart()
     }
 
     /// Makes it hang: connections stay open, nothing answers.

@@ -51,6 +51,8 @@ pub struct RedisStore {
     own_id: ReplicaId,
     /// Until when the others surely take this replica for alive, on the monotonic clock.
     sure_until_ms: AtomicU64,
+    /// How far the clock of an issuer of claimed ids was ahead of ours at most, since this process started.
+    ahead_ms: AtomicU64,
     notices: Notices,
 }
 
@@ -92,6 +94,7 @@ impl RedisStore {
             clock,
             own_id,
             sure_until_ms: AtomicU64::new(0),
+            ahead_ms: AtomicU64::new(0),
             scripts: Scripts::new(),
         })
     }

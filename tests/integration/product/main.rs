@@ -1,7 +1,7 @@
 //! The product as a client, a peer and an operator meet it: real sockets, real processes, agents that the tests play.
 //!
 //! Read `bad_input` first: it is what the edge refuses, in the order in which it looks. Then what it is all for: `tasks`,
-//! `streams`, `bindings`, `webhooks`, `upstream`, `agents`, `federation`, `tls`, `cards`; and what operators rely on: `durability`, `replicas`, `startup`,
+//! `streams`, `bindings`, `webhooks`, `upstream`, `agents`, `federation`, `tls`, `cards`; and what operators rely on: `durability`, `replicas`, `replays`, `startup`,
 //! `operator`.
 #![cfg(test)]
 #![expect(
@@ -18,6 +18,7 @@ mod cards;
 mod durability;
 mod federation;
 mod operator;
+mod replays;
 mod replicas;
 mod startup;
 mod streams;

@@ -1,5 +1,7 @@
 //! Claims: one key each, which Redis forgets by itself some time after the claim is over.
 
+use std::sync::atomic::Ordering;
+
 use async_trait::async_trait;
 
 use super::RedisStore;
@@ -8,6 +10,9 @@ use crate::store::{Claim, ClaimRequest, ClaimStore, StoreError};
 
 /// How much longer a claim is remembered than it must be: the clocks of replicas differ by less.
 const MARGIN_MS: u64 = 120_000;
+
+/// No clock is believed to be further ahead than this: it is the most that tokens may be dated ahead.
+const MOST_AHEAD_MS: u64 = 300_000;
 
 #[async_trait]
 impl ClaimStore for RedisStore {
@@ -36,13 +41,22 @@ impl RedisStore {
 
     async fn claim_in(&self, partition: u8, claim: ClaimRequest<'_>) -> Result<Claim, StoreError> {
         let [epoch, key] = self.keys.claim(partition, claim.key);
+        // What a clock that is ahead of ours dates after a loss may have been shown before it. Clocks that are ahead stay
+        // so, so whoever was met once is known; a peer whose clock is right waits for nobody.
+        let ahead_ms = claim.given_at_ms.saturating_sub(claim.now_ms);
+        let ahead_ms = ahead_ms.min(MOST_AHEAD_MS);
+        let ahead_ms = self
+            .ahead_ms
+            .fetch_max(ahead_ms, Ordering::Relaxed)
+            .max(ahead_ms);
         let mut script = self.scripts.claim.key(epoch);
         script
             .key(key)
             .arg(claim.given_at_ms)
             .arg(claim.expires_at_ms)
             .arg(claim.now_ms)
-            .arg(MARGIN_MS);
+            .arg(MARGIN_MS)
+            .arg(ahead_ms);
         let answer: u8 = self.link.invoke(&script).await?;
         Ok(match answer {
             0 => Claim::First,

@@ -1,6 +1,7 @@
 -- Takes an id once.
 -- KEYS: epoch of the partition, claim
--- ARGV: when the id was given out, until when the claim lasts, now (all in ms), how much longer it is remembered
+-- ARGV: when the id was given out, until when the claim lasts, now (all in ms), how much longer it is remembered, how far
+-- the clock of whoever gave it out may be ahead of ours
 -- Gives 0: first, 1: repeated, 2: given out before the epoch began, so nobody knows
 --
 -- The epoch ends whenever claims may have been lost: with the data, or with the process of the server that held them,
@@ -19,6 +20,6 @@ if not began then
 end
 local taken = redis.call('GET', KEYS[2])
 if taken and tonumber(taken) > tonumber(ARGV[3]) then return 1 end
-if tonumber(ARGV[1]) <= began then return 2 end
+if tonumber(ARGV[1]) <= began + tonumber(ARGV[5]) then return 2 end
 redis.call('SET', KEYS[2], ARGV[2], 'PX', string.format('%.0f', ARGV[2] - ARGV[3] + ARGV[4]))
 return 0
