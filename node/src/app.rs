@@ -24,6 +24,7 @@ use crate::config::NodeSettings;
 use crate::control::AgentControl;
 use crate::edge::{Edge, Gates};
 use crate::egress::Egress;
+use crate::federation::acting::CallerNames;
 use crate::federation::outbound::Outbound;
 use crate::federation::{Federation, FederationVerifier};
 use crate::metrics::{AgentMetrics, EdgeMetrics, TaskMetrics};
@@ -239,9 +240,8 @@ impl Parts {
             bus: bus.clone().recipient(),
         };
         let agents = agents::start(world, cards, added);
-        let limits = settings.federation.outbound_limits();
         let webhooks = webhooks::start(&settings.push, &stores, &egress, &clock, &telemetry);
-        let outbound = Outbound::new(Arc::clone(&federation), egress, Arc::clone(&clock), limits);
+        let outbound = outbound(&settings, &federation, egress, &clock);
         let health = Arc::new(Health::default());
         watch(&health, "replay", &replay);
         watch(&health, "audit", &audit);
@@ -257,7 +257,7 @@ impl Parts {
             task_metrics: TaskMetrics::new(&telemetry.meter()),
             edge_metrics: EdgeMetrics::new(&telemetry.meter()),
             agents: agents.table,
-            outbound: Arc::new(outbound),
+            outbound,
             drain: CancellationToken::new(),
             origin: origin.as_str().into(),
             signer,
@@ -396,6 +396,21 @@ fn federation(settings: &NodeSettings, origin: &Origin) -> Result<Arc<Federation
         tracing::warn!(warning, "federation");
     }
     Ok(Arc::new(federation))
+}
+
+fn outbound(
+    settings: &NodeSettings,
+    federation: &Arc<Federation>,
+    egress: Arc<Egress>,
+    clock: &Arc<dyn Clock>,
+) -> Arc<Outbound> {
+    Arc::new(Outbound::new(
+        Arc::clone(federation),
+        egress,
+        Arc::clone(clock),
+        settings.federation.outbound_limits(),
+        CallerNames::from_settings(settings),
+    ))
 }
 
 fn gates(settings: &NodeSettings) -> Gates {

@@ -3,7 +3,7 @@
 //! Owns [`FederationVerifier`], one per worker, with no state but its counts, so a restart loses nothing. Answers [`VerifyPeer`] and [`Snapshot`]. A token is taken once: its id is
 //! claimed after everything else about it was found good, and when that cannot be decided the caller is refused.
 //! Read `settings` (what an operator says), `peers` (a peer), `roster` (which of them are in force), `rules` (what a token
-//! must be), `outbound` (calls to peers).
+//! must be), `acting` (who stands behind a call), `outbound` (calls to peers).
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -23,11 +23,13 @@ use crate::store::Claim;
 
 mod rules;
 
+pub mod acting;
 pub mod outbound;
 pub mod peers;
 pub mod roster;
 pub mod settings;
 
+pub use acting::Acting;
 pub use rules::Federation;
 
 /// How long the claim of an id may take before the caller is told to come again.
@@ -61,10 +63,15 @@ pub struct PeerIdentity {
     pub origin: Option<Origin>,
     /// `iss` of the token.
     pub issuer: String,
-    /// How the caller is called in tasks, limits and records: `peer:` and the name, or the group's name.
+    /// How the caller is called in tasks and records: `peer:` and the name, or the group's name; then, where the token
+    /// says for whom the peer calls, `/` and how the peer calls them.
     pub principal: Arc<str>,
     /// What the roster said of the peer when the call came; nobody with a shared secret.
     pub peer: Option<Arc<Peer>>,
+    /// For whom the peer calls, where the token says so.
+    pub acting: Option<Acting>,
+    /// How many further nodes the call may go through.
+    pub hops: u8,
 }
 
 /// Why a caller is not let in.
@@ -85,6 +92,9 @@ pub enum FederationRefusal {
     /// The token is good, but its peer is suspended.
     #[error("the peer is suspended")]
     Suspended,
+    /// The call has been here before.
+    #[error("the call has come through this node already")]
+    Loop,
     /// The token was used before.
     #[error("the federation token was already used")]
     Replayed,
@@ -109,6 +119,8 @@ pub enum RefusalKind {
     AlreadyUsed,
     /// 503, retry later.
     TryLater,
+    /// 508, it goes round in a loop.
+    Loop,
 }
 
 impl FederationRefusal {
@@ -118,6 +130,7 @@ impl FederationRefusal {
             Self::Disabled | Self::NotConfigured | Self::Suspended => RefusalKind::Failed,
             Self::NotValidNow(_) | Self::BeforeEpoch => RefusalKind::NotValidNow,
             Self::Invalid(_) => RefusalKind::Invalid,
+            Self::Loop => RefusalKind::Loop,
             Self::Replayed => RefusalKind::AlreadyUsed,
             Self::Undecided => RefusalKind::TryLater,
         }
@@ -130,6 +143,7 @@ impl FederationRefusal {
             Self::NotConfigured => "not_configured",
             Self::NotValidNow(error) | Self::Invalid(error) => error.token(),
             Self::Suspended => "suspended",
+            Self::Loop => "loop",
             Self::Replayed => "replayed",
             Self::BeforeEpoch => "before_epoch",
             Self::Undecided => "undecided",

@@ -88,6 +88,8 @@ error_table! {
     PeerUnavailable = -32000, 502, "UNAVAILABLE", OUR_DOMAIN, "PEER_UNAVAILABLE";
     /// The peer did not answer in time.
     PeerTimeout = -32000, 504, "DEADLINE_EXCEEDED", OUR_DOMAIN, "PEER_TIMEOUT";
+    /// The call came round to a node that has had it, or has gone through as many nodes as it may.
+    LoopDetected = -32000, 508, "FAILED_PRECONDITION", OUR_DOMAIN, "LOOP_DETECTED";
     /// We cannot keep what we would have to acknowledge, or decide what we would have to decide.
     Unavailable = -32000, 503, "UNAVAILABLE", OUR_DOMAIN, "UNAVAILABLE";
     /// The body is too large (contract: gateway and node answer -32700).

@@ -1,10 +1,11 @@
 //! Federation tokens: how a node proves to a peer who is calling.
 //!
 //! Pure: keys are handed in once, time and ids with every call. Read [`verify`] for what a token must satisfy and in
-//! which order that is checked, `token` for how its text is taken apart, [`mint`] for what is sent, [`keys`] for the
-//! keys of both. What nodes sign beside tokens: [`statement`], then [`invitation`] (how two come to trust each other) and
-//! [`succession`] (how one changes its key).
+//! which order that is checked, `token` for how its text is taken apart, [`mint`] for what is sent, [`delegation`] for
+//! what both may say of the caller behind the sender, [`keys`] for the keys of both. What nodes sign beside tokens:
+//! [`statement`], then [`invitation`] (how two come to trust each other) and [`succession`] (how one changes its key).
 
+pub mod delegation;
 pub mod invitation;
 pub mod keys;
 pub mod mint;
@@ -13,6 +14,7 @@ pub mod succession;
 pub(crate) mod token;
 pub mod verify;
 
+pub use delegation::{Actor, Delegation};
 pub use keys::{KeyError, PeerKey};
 pub use mint::{MintError, Minter};
 pub use verify::{Policy, Verified, Verifier, VerifyError};

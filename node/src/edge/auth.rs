@@ -7,12 +7,15 @@ use std::sync::Arc;
 
 use actix_web::HttpRequest;
 use actix_web::http::header::AUTHORIZATION;
+use archipel_protocol::error::{ErrorCode, RpcError};
+use archipel_protocol::jsonrpc::Id;
 use archipel_protocol::names::Dialect;
 
 use crate::audit::{AuditAction, AuditOutcome, AuditRecord, Record};
 use crate::config::Visibility;
 use crate::edge::Edge;
 use crate::error::{Failure, Gate};
+use crate::federation::acting::Behind;
 use crate::federation::{FederationRefusal, PeerIdentity, RefusalKind, VerifyPeer};
 
 /// Somebody who was let in.
@@ -39,6 +42,17 @@ impl Caller {
         match self.source {
             Source::Operator => true,
             Source::Peer(_) => visibility != Visibility::Private,
+        }
+    }
+
+    /// They, as a peer is told of them.
+    pub(super) fn behind(&self) -> Behind<'_> {
+        Behind {
+            principal: &self.principal,
+            came_from: match &self.source {
+                Source::Operator => None,
+                Source::Peer(identity) => Some(identity),
+            },
         }
     }
 }
@@ -205,6 +219,11 @@ async fn identify_peer(request: &HttpRequest, edge: &Edge, token: &str) -> Resul
 
 fn federation_failure(kind: RefusalKind) -> Failure {
     let (gate, message) = match kind {
+        RefusalKind::Loop => {
+            let message = "the call has come through this node already";
+            let error = RpcError::new(ErrorCode::LoopDetected, message);
+            return Failure::rpc_with_status(Id::Null, error);
+        }
         RefusalKind::Failed => (Gate::Unauthorized, "federation authentication failed"),
         RefusalKind::NotValidNow => (
             Gate::Unauthorized,

@@ -21,6 +21,7 @@ use crate::edge::auth::{Caller, record};
 use crate::edge::binding::Call;
 use crate::edge::{Edge, card, limits, rpc};
 use crate::error::{Failure, Gate};
+use crate::federation::acting::NoFurther;
 use crate::federation::outbound::{FORWARDED_HEADERS, OutboundError, PeerCall};
 use crate::metrics::Answered;
 
@@ -70,6 +71,7 @@ pub(super) async fn forward(
             path_and_query: path.at_peer(&below(request, call), id)?,
             headers,
             body: body.clone(),
+            behind: caller.behind(),
         })
         .await
         .map_err(|error| peer_failure(error, &path.peer, id))
@@ -130,6 +132,14 @@ pub(super) fn peer_failure(error: OutboundError, peer: &str, id: &Id) -> Failure
         OutboundError::NoSuchAgent => return rpc::agent_not_found(id),
         OutboundError::UnknownPeer => (ErrorCode::PeerNotFound, "no such peer"),
         OutboundError::Suspended => (ErrorCode::PeerUnavailable, "the peer is suspended"),
+        OutboundError::NoFurther(NoFurther::Loop) => (
+            ErrorCode::LoopDetected,
+            "the call has come through this peer already",
+        ),
+        OutboundError::NoFurther(NoFurther::TooFar) => (
+            ErrorCode::LoopDetected,
+            "the call has gone through as many nodes as it may",
+        ),
         OutboundError::Slow => (ErrorCode::PeerTimeout, "the peer did not answer in time"),
         OutboundError::NotReady => {
             return Failure::gate(
@@ -160,7 +170,11 @@ fn usable(answer: Answer, peer: &str, call: &Call<'_>) -> Result<Answer, Failure
         // These are about this node, not about its caller.
         http::StatusCode::UNAUTHORIZED | http::StatusCode::FORBIDDEN => Err(bad(status, peer, id)),
         http::StatusCode::OK if speaks != Speaks::Otherwise => Ok(answer),
-        http::StatusCode::SERVICE_UNAVAILABLE if speaks == Speaks::Json => Ok(answer),
+        http::StatusCode::SERVICE_UNAVAILABLE | http::StatusCode::LOOP_DETECTED
+            if speaks == Speaks::Json =>
+        {
+            Ok(answer)
+        }
         _ if status.is_client_error() && speaks == Speaks::Json => Ok(answer),
         _ => Err(bad(status, peer, id)),
     }

@@ -9,6 +9,7 @@ use archipel_kit::client::{Answer, ClientError, RequestBody, Timeouts};
 use archipel_kit::clock::Clock;
 use archipel_protocol::a2a::VERSION;
 use archipel_protocol::a2a::card::TrustedKeys;
+use archipel_protocol::federation::Delegation;
 use archipel_protocol::ids::Origin;
 use bytes::Bytes;
 use http::header::{
@@ -19,6 +20,7 @@ use http::{Method, Request, StatusCode, Uri};
 
 use crate::egress::{Destination, Egress};
 use crate::federation::Federation;
+use crate::federation::acting::{Behind, CallerNames, NoFurther};
 
 /// The headers of a caller's request that go on to a peer; no other does.
 pub const FORWARDED_HEADERS: [HeaderName; 10] = [
@@ -57,6 +59,8 @@ pub struct PeerCall<'a> {
     /// Of the caller's request; only [`FORWARDED_HEADERS`] go on.
     pub headers: HeaderMap,
     pub body: Bytes,
+    /// For whom.
+    pub behind: Behind<'a>,
 }
 
 /// A card of a peer.
@@ -79,6 +83,9 @@ pub enum OutboundError {
     /// The peer has no agent of that name, or does not show it to us.
     #[error("no such agent at the peer")]
     NoSuchAgent,
+    /// The call has come round, or far enough.
+    #[error(transparent)]
+    NoFurther(#[from] NoFurther),
     /// Federation is off, or there is nothing to mint tokens with.
     #[error("this node cannot call peers: federation is off or has no key")]
     NotReady,
@@ -99,6 +106,7 @@ pub struct Outbound {
     egress: Arc<Egress>,
     clock: Arc<dyn Clock>,
     limits: OutboundLimits,
+    names: CallerNames,
     own_token_header: HeaderName,
     other_token_header: HeaderName,
     user_agent: HeaderValue,
@@ -111,6 +119,7 @@ impl Outbound {
         egress: Arc<Egress>,
         clock: Arc<dyn Clock>,
         limits: OutboundLimits,
+        names: CallerNames,
     ) -> Self {
         let dialect = federation.dialect();
         Self {
@@ -121,6 +130,7 @@ impl Outbound {
             egress,
             clock,
             limits,
+            names,
         }
     }
 
@@ -140,7 +150,13 @@ impl Outbound {
         *request.method_mut() = call.method;
         *request.uri_mut() = target(&peer.origin, call.path_and_query)?;
         *request.headers_mut() = forwarded(&call.headers);
-        self.sign(request.headers_mut(), &peer.origin)?;
+        let delegation = self.names.delegation(
+            self.federation.own(),
+            &peer.origin,
+            call.behind,
+            self.federation.max_hops(),
+        )?;
+        self.sign(request.headers_mut(), &peer.origin, &delegation)?;
         let limits = Timeouts {
             first_byte: Some(self.limits.first_byte),
             idle: Some(self.limits.idle),
@@ -169,7 +185,12 @@ impl Outbound {
     ///
     /// # Errors
     /// Why there is none; 404 is [`OutboundError::NoSuchAgent`], every other status but 200 [`OutboundError::BadAnswer`].
-    pub async fn card(&self, peer: &str, path: PathAndQuery) -> Result<PeerCard, OutboundError> {
+    pub async fn card(
+        &self,
+        peer: &str,
+        path: PathAndQuery,
+        behind: Behind<'_>,
+    ) -> Result<PeerCard, OutboundError> {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         headers.insert("a2a-version", HeaderValue::from_static(VERSION));
@@ -179,6 +200,7 @@ impl Outbound {
             path_and_query: path,
             headers,
             body: Bytes::new(),
+            behind,
         };
         let answer = self.call(call).await?;
         match answer.status {
@@ -207,13 +229,18 @@ impl Outbound {
     }
 
     /// The token goes out under the names of both dialects: a peer reads its own and ignores the other.
-    fn sign(&self, headers: &mut HeaderMap, audience: &Origin) -> Result<(), OutboundError> {
+    fn sign(
+        &self,
+        headers: &mut HeaderMap,
+        audience: &Origin,
+        delegation: &Delegation,
+    ) -> Result<(), OutboundError> {
         // Random bytes of this thread's generator: unguessable, and no system call per request.
         let id = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
         let now_ms = self.clock.now_ms();
         let tokens = self
             .federation
-            .mint(audience, id, now_ms)
+            .mint(audience, delegation, id, now_ms)
             .ok_or(OutboundError::NotReady)?;
         headers.insert(self.own_token_header.clone(), header_of(&tokens.own)?);
         headers.insert(self.other_token_header.clone(), header_of(&tokens.other)?);

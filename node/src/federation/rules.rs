@@ -6,17 +6,19 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use archipel_kit::settings::{Problems, Secret};
-use archipel_protocol::federation::{KeyError, Minter, Policy, Verifier, VerifyError, keys};
+use archipel_protocol::federation::{
+    Delegation, KeyError, Minter, Policy, Verified, Verifier, VerifyError, keys,
+};
 use archipel_protocol::ids::Origin;
 use archipel_protocol::names::Dialect;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
 use crate::config::CardCheck;
-use crate::federation::peers::{PeerRules, configured_peers, variable_peers};
+use crate::federation::peers::{Peer, PeerRules, configured_peers, variable_peers};
 use crate::federation::roster::{Roster, RosterParts, Trust};
 use crate::federation::settings::{Algorithm, FederationSettings, PeerSettings};
-use crate::federation::{FederationRefusal, PeerIdentity};
+use crate::federation::{Acting, FederationRefusal, PeerIdentity};
 use crate::replay::{ClaimId, ClaimScope};
 
 /// The longest life of a token that is taken (the contract lets nobody mint a longer one).
@@ -49,6 +51,9 @@ enum Minters {
 /// Rules, keys and roster of federation.
 pub struct Federation {
     enabled: bool,
+    /// Under what we sign.
+    own: Origin,
+    max_hops: u8,
     dialect: Dialect,
     algorithm: Algorithm,
     policy: Policy,
@@ -105,6 +110,8 @@ impl Federation {
         }
         Ok(Self {
             enabled: settings.enabled,
+            own: known_as.origin,
+            max_hops: settings.max_hops,
             dialect,
             algorithm: settings.algorithm_in_force(),
             policy: policy(settings, known_as.audience),
@@ -122,6 +129,16 @@ impl Federation {
     /// Whether peers may call us and we may call peers.
     pub fn is_enabled(&self) -> bool {
         self.enabled
+    }
+
+    /// The origin by which peers know us.
+    pub fn own(&self) -> &Origin {
+        &self.own
+    }
+
+    /// How many nodes a call may go through, ours not counted.
+    pub fn max_hops(&self) -> u8 {
+        self.max_hops
     }
 
     /// Which spelling of the mesh's names we use.
@@ -193,17 +210,7 @@ impl Federation {
                 }
                 other => FederationRefusal::Invalid(other),
             })?;
-        let peer = match &verified.peer {
-            None => None,
-            Some(origin) => {
-                let peer = roster.by_origin(origin);
-                let peer = peer.ok_or(FederationRefusal::Invalid(VerifyError::BadClaims))?;
-                if peer.suspended {
-                    return Err(FederationRefusal::Suspended);
-                }
-                Some(Arc::clone(peer))
-            }
-        };
+        let peer = self.sender(&roster, &verified)?;
         let (name, principal, claim_issuer) = match &peer {
             // All holders of the secret are one issuer: a call carries one token per dialect, both with one id.
             None => (
@@ -227,14 +234,42 @@ impl Federation {
                 .saturating_mul(1000),
             expires_at_ms,
         });
+        let acting = Acting::of(verified.delegation.chain);
+        let further = self.max_hops.saturating_sub(1);
         let identity = PeerIdentity {
             name,
             origin: verified.peer,
             issuer: verified.issuer,
-            principal,
             peer,
+            principal: match &acting {
+                Some(acting) => format!("{principal}/{}", acting.id).into(),
+                None => principal,
+            },
+            acting,
+            hops: verified.delegation.hops.unwrap_or(further).min(further),
         };
         Ok(Genuine { identity, claim })
+    }
+
+    /// The peer that sent a token that is good; none with a shared secret.
+    fn sender(
+        &self,
+        roster: &Roster,
+        verified: &Verified,
+    ) -> Result<Option<Arc<Peer>>, FederationRefusal> {
+        let mut chain = verified.delegation.chain.iter();
+        if chain.any(|actor| actor.iss == self.own) {
+            return Err(FederationRefusal::Loop);
+        }
+        let Some(origin) = &verified.peer else {
+            return Ok(None);
+        };
+        let peer = roster.by_origin(origin);
+        let peer = peer.ok_or(FederationRefusal::Invalid(VerifyError::BadClaims))?;
+        if peer.suspended {
+            return Err(FederationRefusal::Suspended);
+        }
+        Ok(Some(Arc::clone(peer)))
     }
 
     /// From when on the id of a token need not be remembered: the first moment at which verifying refuses it. Verifying
@@ -248,17 +283,24 @@ impl Federation {
     }
 
     /// Fresh tokens for one call to a peer; `None` when there is nothing to mint with, or minting failed.
-    pub(super) fn mint(&self, audience: &Origin, id: Uuid, now_ms: u64) -> Option<Tokens> {
+    pub(super) fn mint(
+        &self,
+        audience: &Origin,
+        delegation: &Delegation,
+        id: Uuid,
+        now_ms: u64,
+    ) -> Option<Tokens> {
         if !self.enabled {
             return None;
         }
         let mint = |minter: &Minter| {
             minter
-                .mint(
+                .mint_for(
                     Some(audience.as_str()),
                     self.token_ttl_seconds,
                     id,
                     unix_seconds(now_ms),
+                    delegation,
                 )
                 .ok()
         };

@@ -43,6 +43,11 @@ settings! {
         pub require_jti: bool = true, env ["MESH_FEDERATION_JWT_REQUIRE_JTI"];
         /// Whether HS256 tokens of the other dialect are taken. They are signed with the same secret.
         pub accept_both_dialects: bool = true;
+        /// Through how many nodes a call may go; one that came from a peer goes on only as far as that peer says, too.
+        pub max_hops: u8 = 4, in 1..=8;
+        /// From which the names are made by which peers know our callers, so that those see only their own tasks there. With
+        /// another secret they do not find their old tasks. Unset: `ed25519_seed`, else `internal_token`.
+        pub caller_secret: Option<Secret>, in 32..=1024;
         /// How long a peer may take until its answer begins. A blocking call to an agent takes as long as its work.
         pub call_timeout: Duration = "30s", in "5s"..="2m", env ["MESH_FEDERATION_PROXY_TIMEOUT_MS"];
         /// How long a peer's answer may be silent once it has begun; streams are kept alive by comments.

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::{
     federation::{
-        SUBJECT,
+        Delegation, SUBJECT,
         keys::{self, KeyError, SharedSecret, SigningKey},
         token,
     },
@@ -41,9 +41,9 @@ enum Key {
     },
 }
 
-/// The claims in the order in which they are written.
+/// The claims in the order in which they are written; ours after the contract's.
 #[derive(Serialize)]
-struct Claims<'a> {
+struct Claims<'a, A> {
     iss: &'a str,
     sub: &'static str,
     jti: Uuid,
@@ -51,6 +51,10 @@ struct Claims<'a> {
     exp: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     aud: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    act: Option<A>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hops: Option<u8>,
 }
 
 impl Minter {
@@ -92,6 +96,22 @@ impl Minter {
         jti: Uuid,
         now_unix: i64,
     ) -> Result<String, MintError> {
+        self.mint_for(audience, ttl_seconds, jti, now_unix, &Delegation::NONE)
+    }
+
+    /// As [`Self::mint`], and says for whom the call is made and how far it may go. The issuer of the first actor must be
+    /// the issuer of the token, or the peer refuses it.
+    ///
+    /// # Errors
+    /// [`MintError`].
+    pub fn mint_for(
+        &self,
+        audience: Option<&str>,
+        ttl_seconds: u64,
+        jti: Uuid,
+        now_unix: i64,
+        delegation: &Delegation,
+    ) -> Result<String, MintError> {
         let claims = Claims {
             iss: &self.issuer,
             sub: SUBJECT,
@@ -101,6 +121,8 @@ impl Minter {
                 .checked_add_unsigned(ttl_seconds)
                 .ok_or(MintError::Lifetime)?,
             aud: audience,
+            act: delegation.act(),
+            hops: delegation.hops,
         };
         let payload = serde_json::to_vec(&claims).map_err(|_| MintError::Signing)?;
         let mut token = token::encode(self.header());

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     federation::{
-        SUBJECT,
+        Delegation, SUBJECT,
         keys::{KeyError, PeerKey, PublicKey, SharedSecret},
         token::{self, Parts},
     },
@@ -66,6 +66,8 @@ pub struct Verified {
     pub expires_at: i64,
     /// The peer whose key verified it; none with a shared secret.
     pub peer: Option<Origin>,
+    /// For whom the peer calls, and how far the call may go.
+    pub delegation: Delegation,
 }
 
 /// Why a token is refused.
@@ -194,6 +196,7 @@ impl Verifier {
         let (issued, expiry) = claims.check_times(policy, now_unix)?;
         claims.check_audience(policy)?;
         let jti = claims.check_jti(policy)?;
+        let delegation = claims.check_delegation(peer)?;
         let expires_at = expiry.floor().min(LATEST_EXPIRY) as i64;
         Ok(Verified {
             issuer: issuer.to_owned(),
@@ -201,6 +204,7 @@ impl Verifier {
             issued_at: issued.floor().clamp(0.0, LATEST_EXPIRY) as i64,
             expires_at,
             peer: peer.cloned(),
+            delegation,
         })
     }
 
@@ -269,11 +273,15 @@ struct Claims<'a> {
     expires_at: Option<&'a RawValue>,
     not_before: Option<&'a RawValue>,
     audience: Option<&'a RawValue>,
+    act: Option<&'a RawValue>,
+    hops: Option<&'a RawValue>,
 }
 
 impl<'a> Claims<'a> {
     fn read(payload: &'a str) -> Result<Self, VerifyError> {
-        let names = ["iss", "sub", "jti", "iat", "exp", "nbf", "aud"];
+        let names = [
+            "iss", "sub", "jti", "iat", "exp", "nbf", "aud", "act", "hops",
+        ];
         let [
             issuer,
             subject,
@@ -282,6 +290,8 @@ impl<'a> Claims<'a> {
             expires_at,
             not_before,
             audience,
+            act,
+            hops,
         ] = token::members(payload, &names).ok_or(VerifyError::Malformed)?;
         Ok(Self {
             issuer,
@@ -291,6 +301,8 @@ impl<'a> Claims<'a> {
             expires_at,
             not_before,
             audience,
+            act,
+            hops,
         })
     }
 
@@ -361,6 +373,16 @@ impl<'a> Claims<'a> {
             .filter(|jti| !jti.is_empty() && !utf16_longer_than(jti, MAX_JTI))
             .map(Some)
             .ok_or(VerifyError::BadClaims)
+    }
+
+    /// A peer speaks for callers of its own only.
+    fn check_delegation(&self, peer: Option<&Origin>) -> Result<Delegation, VerifyError> {
+        let delegation =
+            Delegation::read(self.act, self.hops).map_err(|_| VerifyError::BadClaims)?;
+        match (peer, delegation.chain.first()) {
+            (Some(peer), Some(actor)) if actor.iss != *peer => Err(VerifyError::BadClaims),
+            _ => Ok(delegation),
+        }
     }
 }
 

@@ -108,6 +108,7 @@ macro_rules! integers {
 }
 
 integers! {
+    u8: "a whole number from 0 to 255";
     u16: "a whole number from 0 to 65535";
     u32: "a whole number from 0 to 4294967295";
     u64: "a whole number from 0 on";

@@ -31,9 +31,8 @@ pub(super) async fn card(
     auth::require_operator(&request, &edge, &caller)?;
     let (peer, agent) = path.into_inner();
     let path = PeerPath { peer, agent };
-    let read = edge
-        .outbound
-        .card(&path.peer, path.at_peer(CARD, &Id::Null)?);
+    let at_peer = path.at_peer(CARD, &Id::Null)?;
+    let read = edge.outbound.card(&path.peer, at_peer, caller.behind());
     let read = read
         .await
         .map_err(|error| peer_failure(error, &path.peer, &Id::Null))?;

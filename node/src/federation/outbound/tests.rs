@@ -21,6 +21,7 @@ use tokio::sync::mpsc;
 use super::{FORWARDED_HEADERS, Outbound, OutboundError, OutboundLimits, PeerCall};
 use crate::config::CardCheck;
 use crate::egress::Egress;
+use crate::federation::acting::{Behind, CallerNames};
 use crate::federation::settings::{FederationSettings, PeerSettings};
 use crate::federation::{Federation, FederationRefusal};
 
@@ -29,6 +30,11 @@ const SECRET: &str = "shared-hs256-secret-for-developers-0001";
 const LIMITS: OutboundLimits = OutboundLimits {
     first_byte: Duration::from_secs(20),
     idle: Duration::from_secs(20),
+};
+
+const OPERATOR: Behind<'_> = Behind {
+    principal: "operator",
+    came_from: None,
 };
 
 /// A request as the peer saw it: path, body and headers.
@@ -140,6 +146,7 @@ fn outbound(settings: &FederationSettings, peer_origin: &str, limits: OutboundLi
         Arc::new(egress),
         Arc::new(SystemClock::new()),
         limits,
+        CallerNames::new(b"secret"),
     )
 }
 
@@ -150,6 +157,7 @@ fn call<'a>(peer: &'a str, path: &'static str) -> PeerCall<'a> {
         path_and_query: PathAndQuery::from_static(path),
         headers: HeaderMap::new(),
         body: Bytes::from_static(b"{}"),
+        behind: OPERATOR,
     }
 }
 
@@ -222,7 +230,10 @@ async fn a_call_carries_our_token_and_nothing_of_the_callers_credentials() {
     )
     .unwrap();
     let genuine = theirs.check(token, SystemClock::new().now_ms()).unwrap();
-    assert_eq!(&*genuine.identity.principal, "peer:own");
+    let acting = genuine.identity.acting.unwrap();
+    let principal = format!("peer:own/{}", acting.id);
+    assert_eq!(*genuine.identity.principal, principal);
+    assert_eq!((acting.chain.len(), genuine.identity.hops), (1, 3));
     peer.server.stop(false).await;
 }
 
@@ -342,6 +353,7 @@ async fn without_a_key_nobody_is_called() {
         Arc::new(egress),
         Arc::new(SystemClock::new()),
         LIMITS,
+        CallerNames::new(b"secret"),
     );
     assert_eq!(
         outbound.call(call(&name, "/")).await.err(),
@@ -355,7 +367,10 @@ async fn without_a_key_nobody_is_called() {
 async fn cards_are_read_within_bounds() {
     let mut peer = Peer::start();
     let outbound = outbound(&with_keys(), &peer.origin, LIMITS);
-    let card = |path: &'static str| outbound.card("beta", PathAndQuery::from_static(path));
+    let card = |path: &'static str| {
+        let path = PathAndQuery::from_static(path);
+        outbound.card("beta", path, OPERATOR)
+    };
     let read = card("/.well-known/agent-card.json").await.unwrap();
     assert_eq!((read.body.as_ref(), read.modified), (&b"hello"[..], None));
     assert!(!outbound.keys_of("beta").is_empty());

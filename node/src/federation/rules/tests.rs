@@ -1,7 +1,7 @@
 //! Which configurations are taken, and which tokens.
 
 use archipel_kit::settings::{Environment, Secret, from_json, load};
-use archipel_protocol::federation::{Minter, PeerKey, VerifyError, keys};
+use archipel_protocol::federation::{Actor, Delegation, Minter, PeerKey, VerifyError, keys};
 use archipel_protocol::ids::Origin;
 use archipel_protocol::names::Dialect;
 use uuid::Uuid;
@@ -109,7 +109,12 @@ fn with_the_variables_alone_missing_keys_are_told_and_refused() {
         Err(FederationRefusal::NotConfigured)
     );
     assert_eq!(
-        federation.mint(&origin("https://beta.example"), Uuid::nil(), NOW_MS),
+        federation.mint(
+            &origin("https://beta.example"),
+            &Delegation::NONE,
+            Uuid::nil(),
+            NOW_MS
+        ),
         None
     );
 }
@@ -252,10 +257,12 @@ fn the_other_dialect_can_be_refused() {
 #[test]
 fn our_tokens_are_for_the_peer_and_of_our_dialects() {
     let beta = origin("https://beta.example");
-    let own = with_keys().mint(&beta, Uuid::from_u128(9), NOW_MS).unwrap();
+    let own = with_keys()
+        .mint(&beta, &Delegation::NONE, Uuid::from_u128(9), NOW_MS)
+        .unwrap();
     assert_eq!(own.own, own.other);
     let shared = with_secret(&[])
-        .mint(&beta, Uuid::from_u128(9), NOW_MS)
+        .mint(&beta, &Delegation::NONE, Uuid::from_u128(9), NOW_MS)
         .unwrap();
     assert_ne!(shared.own, shared.other);
     let mut at_beta = from_variables(&[("MESH_FEDERATION_SHARED_SECRET", SECRET)]);
@@ -277,7 +284,12 @@ fn what_is_off_neither_verifies_nor_mints() {
         Some(FederationRefusal::Disabled)
     );
     assert_eq!(
-        federation.mint(&origin("https://beta.example"), Uuid::nil(), NOW_MS),
+        federation.mint(
+            &origin("https://beta.example"),
+            &Delegation::NONE,
+            Uuid::nil(),
+            NOW_MS
+        ),
         None
     );
 }
@@ -368,4 +380,43 @@ fn another_audience_is_also_our_issuer() {
             .check(&from_beta("https://mesh.example", 60, NOW), NOW_MS)
             .is_ok()
     );
+}
+
+/// A token of beta's for a call that these made, the last one first.
+fn delegated(chain: &[(&str, &str)], hops: Option<u8>) -> String {
+    let actor = |&(iss, sub): &(&str, &str)| Actor {
+        iss: origin(iss),
+        sub: sub.to_owned(),
+    };
+    let chain = chain.iter().map(actor).collect();
+    let minter = Minter::ed25519(&[2; 32], &origin("https://beta.example")).unwrap();
+    let delegation = Delegation { chain, hops };
+    minter
+        .mint_for(Some(OWN), 60, Uuid::from_u128(7), NOW, &delegation)
+        .unwrap()
+}
+
+#[test]
+fn a_peer_is_another_caller_for_each_of_its_callers() {
+    let beta = ("https://beta.example", "alice");
+    let gamma = ("https://gamma.example", "bob");
+    let check = |chain: &[(&str, &str)], hops, principal: &str, further: u8| {
+        let genuine = with_keys().check(&delegated(chain, hops), NOW_MS).unwrap();
+        let identity = genuine.identity;
+        assert_eq!((&*identity.principal, identity.hops), (principal, further));
+        let known = identity.acting.map_or(0, |acting| acting.chain.len());
+        assert_eq!(known, chain.len());
+    };
+    check(&[], None, "peer:beta", 3);
+    check(&[], Some(0), "peer:beta", 0);
+    check(&[beta], Some(1), "peer:beta/alice", 1);
+    check(&[beta, gamma], Some(255), "peer:beta/alice", 3);
+}
+
+#[test]
+fn a_call_that_comes_round_is_refused() {
+    let beta = ("https://beta.example", "alice");
+    let token = delegated(&[beta, (OWN, "operator")], Some(2));
+    let refused = with_keys().check(&token, NOW_MS).err();
+    assert_eq!(refused, Some(FederationRefusal::Loop));
 }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::{
-    federation::{Minter, keys},
+    federation::{Actor, Minter, delegation::MAX_ACTORS, keys},
     names::Dialect,
 };
 
@@ -421,5 +421,90 @@ proptest! {
             let verdict = verifier.verify(&changed, &policy(), NOW);
             prop_assert_eq!(verdict.is_ok(), changed == golden);
         }
+    }
+}
+
+fn actor(node: usize, sub: &str) -> Actor {
+    Actor {
+        iss: peer(node),
+        sub: sub.to_owned(),
+    }
+}
+
+#[test]
+fn who_acts_for_whom_arrives_as_it_was_sent() {
+    let [shared_minter, own_minter] = minters();
+    let chains = [
+        vec![],
+        vec![actor(0, "a")],
+        vec![actor(0, "a"), actor(7, "b~!"), actor(0, &"c".repeat(128))],
+        (0..MAX_ACTORS).map(|_| actor(0, "a")).collect(),
+    ];
+    for (chain, hops) in chains.into_iter().zip([None, Some(0), Some(3), Some(255)]) {
+        let delegation = Delegation { chain, hops };
+        for (minter, verifier) in [(&shared_minter, shared()), (&own_minter, roster())] {
+            let token = minter.mint_for(Some(US), 300, Uuid::nil(), NOW, &delegation);
+            let verified = verifier.verify(&token.unwrap(), &policy(), NOW);
+            assert_eq!(verified.unwrap().delegation, delegation);
+        }
+    }
+}
+
+#[test]
+fn a_peer_speaks_for_callers_of_its_own_only() {
+    let [_, minter] = minters();
+    let check = |chain: Vec<Actor>, expected| {
+        let delegation = Delegation { chain, hops: None };
+        let token = minter.mint_for(Some(US), 300, Uuid::nil(), NOW, &delegation);
+        let verdict = roster().verify(&token.unwrap(), &policy(), NOW);
+        assert_eq!(verdict.map(drop), expected, "{delegation:?}");
+    };
+    check(vec![actor(0, "a"), actor(1, "b")], Ok(()));
+    check(
+        vec![actor(1, "b"), actor(0, "a")],
+        Err(VerifyError::BadClaims),
+    );
+    let too_long = (0..=MAX_ACTORS).map(|_| actor(0, "a")).collect();
+    check(too_long, Err(VerifyError::BadClaims));
+}
+
+#[test]
+fn claims_of_ours_have_exactly_their_shape() {
+    let node = "https://node-b.example";
+    let good = json!({"iss": node, "sub": "a", "act": {"iss": node, "sub": "b", "more": 1}});
+    check("act", good, &policy(), Ok(()));
+    for hops in [json!(0), json!(255), json!("absent")] {
+        check("hops", hops, &policy(), Ok(()));
+    }
+    let wrong = Err(VerifyError::BadClaims);
+    for hops in [
+        json!(-1),
+        json!(256),
+        json!(1.0),
+        json!("1"),
+        json!(null),
+        json!([1]),
+    ] {
+        check("hops", hops, &policy(), wrong);
+    }
+    for act in [
+        json!(null),
+        json!([]),
+        json!({}),
+        json!("a"),
+        json!({"iss": node}),
+        json!({"sub": "a"}),
+        json!({"iss": node, "sub": ""}),
+        json!({"iss": node, "sub": "a b"}),
+        json!({"iss": node, "sub": "a\u{7f}"}),
+        json!({"iss": node, "sub": "ä"}),
+        json!({"iss": node, "sub": "a".repeat(129)}),
+        json!({"iss": node, "sub": 1}),
+        json!({"iss": "https://Node-b.example", "sub": "a"}),
+        json!({"iss": "node-b", "sub": "a"}),
+        json!({"iss": node, "sub": "a", "act": null}),
+        json!({"iss": node, "sub": "a", "act": {"sub": "b"}}),
+    ] {
+        check("act", act, &policy(), wrong);
     }
 }

@@ -58,8 +58,8 @@ async fn who_was_let_in_and_who_was_not_is_recorded() {
     let records = audit_of(beta.stop().await).await;
     for expected in [
         json!({
-            "action": "federation.accepted", "outcome": "accepted", "caller": "peer:alpha", "peer": alpha_origin,
-            "client": "127.0.0.1", "requestId": "request-7",
+            "action": "federation.accepted", "outcome": "accepted", "peer": alpha_origin, "client": "127.0.0.1",
+            "requestId": "request-7",
         }),
         json!({"action": "federation.accepted", "caller": "peer:gamma"}),
         json!({"action": "federation.refused", "outcome": "refused", "reason": "replayed"}),
@@ -68,6 +68,20 @@ async fn who_was_let_in_and_who_was_not_is_recorded() {
     ] {
         assert_recorded(&records, &expected);
     }
+    // For whom alpha called is told, but not by name.
+    let callers = records
+        .iter()
+        .filter_map(|record| record["caller"].as_str());
+    assert!(
+        callers
+            .clone()
+            .any(|caller| caller.starts_with("peer:alpha/"))
+    );
+    assert!(
+        callers
+            .clone()
+            .all(|caller| !caller.contains("hive-internal"))
+    );
     assert_silent(&records, &[TOKEN, &token, &expired, "a secret text"]);
 
     // Beta is gone, so this call fails.
