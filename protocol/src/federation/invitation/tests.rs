@@ -1,5 +1,5 @@
 use super::*;
-use crate::federation::{Minter, Policy, Verifier, VerifyError};
+use crate::federation::{Minter, PeerKey, Policy, Verifier, VerifyError};
 
 const NOW: i64 = 1_800_000_000;
 
@@ -202,8 +202,8 @@ fn no_statement_is_a_token_and_no_token_a_statement() {
         ..Policy::default()
     };
     let keys = [
-        (origin("alpha"), *signer(1).public_key()),
-        (origin("beta"), *signer(2).public_key()),
+        (origin("alpha"), [PeerKey::new(*signer(1).public_key())]),
+        (origin("beta"), [PeerKey::new(*signer(2).public_key())]),
     ];
     let verifier = Verifier::ed25519(keys).unwrap();
     for text in [
