@@ -129,14 +129,6 @@ pub struct Answer {
 }
 
 impl Answer {
-    fn new(head: http::response::Parts, body: AnswerBody) -> Self {
-        Self {
-            status: head.status,
-            headers: head.headers,
-            body,
-        }
-    }
-
     /// Reads the whole body.
     ///
     /// # Errors
@@ -200,8 +192,11 @@ impl HttpClient {
             None => exchange.await,
         };
         let (head, body) = response.map_err(|error| classify(&error))?.into_parts();
-        let body = AnswerBody::new(body, limits.idle, deadline, None);
-        Ok(Answer::new(head, body))
+        Ok(Answer {
+            status: head.status,
+            headers: head.headers,
+            body: AnswerBody::general(body, limits.idle, deadline),
+        })
     }
 }
 

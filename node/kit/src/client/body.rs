@@ -15,7 +15,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::{ClientError, plain::Lease};
+use super::{ClientError, plain::Arriving};
 
 type ByteStream = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
 
@@ -104,37 +104,55 @@ impl Body for RequestBody {
 /// Trailers are dropped. Dropping it before its end closes the exchange with the server.
 #[derive(Debug)]
 pub struct AnswerBody {
-    incoming: Incoming,
+    source: Source,
     idle: Option<Duration>,
     deadline: Option<Instant>,
     /// The earlier of the idle limit and the deadline; made at the first wait, as most answers arrive whole.
     timer: Option<Pin<Box<Sleep>>>,
     /// Whether the timer runs for the present wait.
     waiting: bool,
-    /// The connection it comes over, where somebody waits for it to be free again.
-    lease: Option<Lease>,
+}
+
+/// Where the pieces come from.
+#[derive(Debug)]
+enum Source {
+    Plain(Arriving),
+    General(Incoming),
 }
 
 impl AnswerBody {
-    pub(super) const fn new(
+    pub(super) const fn general(
         incoming: Incoming,
         idle: Option<Duration>,
         deadline: Option<Instant>,
-        lease: Option<Lease>,
     ) -> Self {
+        Self::new(Source::General(incoming), idle, deadline)
+    }
+
+    pub(super) const fn plain(
+        arriving: Arriving,
+        idle: Option<Duration>,
+        deadline: Option<Instant>,
+    ) -> Self {
+        Self::new(Source::Plain(arriving), idle, deadline)
+    }
+
+    const fn new(source: Source, idle: Option<Duration>, deadline: Option<Instant>) -> Self {
         Self {
-            incoming,
+            source,
             idle,
             deadline,
             timer: None,
             waiting: false,
-            lease,
         }
     }
 
     /// The number of bytes still to come, where the server declared it.
     pub fn exact_length(&self) -> Option<u64> {
-        self.incoming.size_hint().exact()
+        match &self.source {
+            Source::Plain(arriving) => arriving.exact_length(),
+            Source::General(incoming) => incoming.size_hint().exact(),
+        }
     }
 
     /// Reads everything; see [`Answer::read_all`](super::Answer::read_all).
@@ -202,22 +220,36 @@ impl Stream for AnswerBody {
     type Item = Result<Bytes, ClientError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        match self.source.poll_piece(context) {
+            Poll::Pending => self.poll_limits(context).map(|error| Some(Err(error))),
+            piece => {
+                self.waiting = false;
+                piece
+            }
+        }
+    }
+}
+
+impl Source {
+    fn poll_piece(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, ClientError>>> {
+        let incoming = match self {
+            Self::Plain(arriving) => return arriving.poll_piece(context),
+            Self::General(incoming) => incoming,
+        };
         loop {
-            match Pin::new(&mut self.incoming).poll_frame(context) {
-                Poll::Ready(Some(Ok(frame))) => {
-                    self.waiting = false;
+            match ready!(Pin::new(&mut *incoming).poll_frame(context)) {
+                Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
                         return Poll::Ready(Some(Ok(data)));
                     }
                 }
-                Poll::Ready(Some(Err(error))) => {
+                Some(Err(error)) => {
                     return Poll::Ready(Some(Err(ClientError::Other(super::chain(&error)))));
                 }
-                Poll::Ready(None) => {
-                    self.lease = None;
-                    return Poll::Ready(None);
-                }
-                Poll::Pending => return self.poll_limits(context).map(|error| Some(Err(error))),
+                None => return Poll::Ready(None),
             }
         }
     }

@@ -1,36 +1,37 @@
 //! The short way to one known server over plain HTTP/1.1: its own few connections, and nothing to look up.
 //!
-//! The general client finds a pool by scheme and name, negotiates, and makes a timer for each exchange, which together
-//! is a good part of what a proxied request costs. Here a request takes the connection that was used last from a
-//! stack, with the timer that lives on it, and the connection goes back when the answer's body has ended.
+//! The general client finds a pool by scheme and name, negotiates, makes a timer for each exchange and hands it to the
+//! task of a connection and back, which together is a good part of what a proxied request costs. Here the task that
+//! asks works the connection itself: it takes the one that was used last from a stack, with the timer that lives on it,
+//! and puts it back when the answer has ended. Read `wire` (what is written and read), then `connection`.
+
+mod connection;
+mod wire;
 
 use std::{
-    future::{Future as _, poll_fn},
-    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    task::Poll,
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
+use bytes::Bytes;
 use http::{
-    HeaderValue, Request, Response, Uri,
-    header::HOST,
+    HeaderValue, Request, Uri,
     uri::{Authority, PathAndQuery, Scheme},
 };
-use hyper::{
-    body::Incoming,
-    client::conn::{TrySendError, http1},
-};
 use parking_lot::Mutex;
-use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{
-    Answer, AnswerBody, ClientError, ClientOptions, RequestBody, Timeouts, chain,
+    Answer, AnswerBody, ClientError, ClientOptions, RequestBody, Timeouts,
     connector::GuardedConnector, earliest,
 };
+
+use connection::{Connection, Failure, Sending};
+use wire::{Framing, Head};
 
 /// A client of one `http://` server, with its own connections. Use it on an actix worker only: its connections are
 /// tasks of that thread.
@@ -74,32 +75,45 @@ impl PlainClient {
     /// Why there is no answer; see [`ClientError`].
     pub async fn send(
         &self,
-        mut request: Request<RequestBody>,
+        request: Request<RequestBody>,
         limits: Timeouts,
     ) -> Result<Answer, ClientError> {
-        request.headers_mut().insert(HOST, self.host.clone());
         let started = Instant::now();
         let until = earliest(limits).map(|(limit, _)| started + limit);
-        let outcome = match self.pool.take(started) {
-            Some(connection) => match connection.exchange(request, until).await {
-                Err(Failure::NotSent(request, _)) => self.ask_afresh(*request, until).await,
-                outcome => outcome,
-            },
-            None => self.ask_afresh(request, until).await,
-        };
-        let (connection, response) = outcome.map_err(|failure| failure.explain(limits))?;
-        let lease = self.pool.lease(connection);
-        let (head, body) = response.into_parts();
+        let sending = Sending::new(request, &self.host);
+        let outcome = self.exchange(sending, started, until).await;
+        let (connection, head) = outcome.map_err(|failure| failure.explain(limits))?;
         let deadline = limits.total.map(|total| started + total);
-        let body = AnswerBody::new(body, limits.idle, deadline, lease);
-        Ok(Answer::new(head, body))
+        let mut body = Arriving {
+            connection: Some(connection),
+            framing: head.framing,
+            pool: Arc::clone(&self.pool),
+        };
+        // Nobody asks for the pieces of a body that has none.
+        body.end_if_ended();
+        Ok(Answer {
+            status: head.status,
+            headers: head.headers,
+            body: AnswerBody::plain(body, limits.idle, deadline),
+        })
     }
 
-    async fn ask_afresh(
+    async fn exchange(
         &self,
-        request: Request<RequestBody>,
+        mut sending: Sending,
+        started: Instant,
         until: Option<Instant>,
-    ) -> Result<(Connection, Response<Incoming>), Failure> {
+    ) -> Result<(Box<Connection>, Head), Failure> {
+        if let Some(mut connection) = self.pool.take(started) {
+            match connection.exchange(&mut sending, until).await {
+                Ok(head) => {
+                    connection.go_on_sending(sending);
+                    return Ok((connection, head));
+                }
+                Err(Failure::NotSent(_)) => {}
+                Err(failure) => return Err(failure),
+            }
+        }
         let connecting = self.connect();
         let connection = match until {
             Some(until) => timeout_at(until, connecting)
@@ -107,82 +121,26 @@ impl PlainClient {
                 .map_err(|_| Failure::Late)?,
             None => connecting.await,
         };
-        connection
-            .map_err(Failure::Other)?
-            .exchange(request, until)
-            .await
+        let mut connection = connection.map_err(Failure::Other)?;
+        let head = connection.exchange(&mut sending, until).await?;
+        connection.go_on_sending(sending);
+        Ok((connection, head))
     }
 
-    async fn connect(&self) -> Result<Connection, ClientError> {
-        let stream = self
-            .connector
-            .connect(&self.server)
-            .await
-            .map_err(|error| ClientError::from(&error))?;
-        let (sender, driver) = http1::handshake(stream)
-            .await
-            .map_err(|error| ClientError::Connect(chain(&error)))?;
-        // It ends by itself when the server or the last sender is gone. What breaks it, the exchange reports.
-        actix_rt::spawn(async {
-            let _ = driver.await;
-        });
+    async fn connect(&self) -> Result<Box<Connection>, ClientError> {
+        let stream = self.connector.connect(&self.server).await;
+        let stream = stream.map_err(|error| ClientError::from(&error))?;
         self.pool.sweep();
         let now = Instant::now();
-        Ok(Connection {
-            sender,
-            timer: Box::pin(sleep_until(now)),
-            unused_since: now,
-        })
+        Ok(Box::new(Connection::new(stream.into_inner(), now)))
     }
-}
-
-/// One connection, in nobody's or one exchange's hands.
-#[derive(Debug)]
-struct Connection {
-    sender: http1::SendRequest<RequestBody>,
-    /// Bounds the wait for each answer's head. It stays, because moving a timer on is far cheaper than making one.
-    timer: Pin<Box<Sleep>>,
-    unused_since: Instant,
-}
-
-impl Connection {
-    /// Gives the connection back with the answer's head: it is busy until the body has ended.
-    async fn exchange(
-        mut self,
-        request: Request<RequestBody>,
-        until: Option<Instant>,
-    ) -> Result<(Self, Response<Incoming>), Failure> {
-        let mut answer = pin!(self.sender.try_send_request(request));
-        let response = match until {
-            None => answer.await?,
-            Some(until) => {
-                let timer = &mut self.timer;
-                timer.as_mut().reset(until);
-                poll_fn(|context| match answer.as_mut().poll(context) {
-                    Poll::Ready(answered) => Poll::Ready(answered.map_err(Failure::from)),
-                    Poll::Pending => timer.as_mut().poll(context).map(|()| Err(Failure::Late)),
-                })
-                .await?
-            }
-        };
-        Ok((self, response))
-    }
-}
-
-/// Why an exchange brought no head.
-enum Failure {
-    /// The connection was gone before a byte of the request was written.
-    NotSent(Box<Request<RequestBody>>, hyper::Error),
-    /// The time was over.
-    Late,
-    Other(ClientError),
 }
 
 impl Failure {
     fn explain(self, limits: Timeouts) -> ClientError {
         match self {
             // It was closed before it was used: as good as none.
-            Self::NotSent(_, error) => ClientError::Connect(chain(&error)),
+            Self::NotSent(error) => ClientError::Connect(error.to_string()),
             Self::Late => {
                 earliest(limits).map_or(ClientError::FirstByteTimeout, |(_, error)| error)
             }
@@ -191,11 +149,45 @@ impl Failure {
     }
 }
 
-impl From<TrySendError<Request<RequestBody>>> for Failure {
-    fn from(mut error: TrySendError<Request<RequestBody>>) -> Self {
-        match error.take_message() {
-            Some(request) => Self::NotSent(Box::new(request), error.into_error()),
-            None => Self::Other(ClientError::Other(chain(error.error()))),
+/// The body of an answer, and the connection it comes over. That goes back when all of it was taken; dropped before, it is
+/// closed, and the exchange with it.
+#[derive(Debug)]
+pub(super) struct Arriving {
+    connection: Option<Box<Connection>>,
+    framing: Framing,
+    pool: Arc<Pool>,
+}
+
+impl Arriving {
+    /// How many bytes are to come, where that is known.
+    pub(super) const fn exact_length(&self) -> Option<u64> {
+        match self.framing {
+            Framing::Sized(left) => Some(left),
+            _ => None,
+        }
+    }
+
+    pub(super) fn poll_piece(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, ClientError>>> {
+        let Some(connection) = &mut self.connection else {
+            return Poll::Ready(None);
+        };
+        let piece = ready!(connection.poll_piece(&mut self.framing, context));
+        self.end_if_ended();
+        if !matches!(&piece, Ok(Some(_))) {
+            self.connection = None;
+        }
+        let piece = piece.map_err(|error| ClientError::Other(super::chain(&error)));
+        Poll::Ready(piece.transpose())
+    }
+
+    fn end_if_ended(&mut self) {
+        if self.framing.is_ended()
+            && let Some(connection) = self.connection.take()
+        {
+            self.pool.give_back(connection);
         }
     }
 }
@@ -204,7 +196,11 @@ impl From<TrySendError<Request<RequestBody>>> for Failure {
 #[derive(Debug)]
 struct Pool {
     /// The last used on top; bounded by `max_unused`, cleared of old ones by `take` and the sweeping task.
-    unused: Mutex<Vec<Connection>>,
+    #[expect(
+        clippy::vec_box,
+        reason = "a connection changes hands at each request, and is moved as one pointer"
+    )]
+    unused: Mutex<Vec<Box<Connection>>>,
     max_unused: usize,
     keep_unused: Duration,
     /// Whether the sweeping task was started.
@@ -213,38 +209,26 @@ struct Pool {
 
 impl Pool {
     /// The connection that was used last, as it is the least likely to be closed by the server.
-    fn take(&self, now: Instant) -> Option<Connection> {
+    fn take(&self, now: Instant) -> Option<Box<Connection>> {
         let mut unused = self.unused.lock();
         while let Some(connection) = unused.pop() {
             if now.duration_since(connection.unused_since) >= self.keep_unused {
                 // Those below it are older.
                 unused.clear();
-            } else if connection.sender.is_ready() {
+            } else if connection.is_ready() {
                 return Some(connection);
             }
         }
         None
     }
 
-    /// Keeps a connection whose answer is complete; otherwise lends it to the answer's body.
-    fn lease(self: &Arc<Self>, connection: Connection) -> Option<Lease> {
-        self.give_back(connection).map(|connection| Lease {
-            connection: Some(connection),
-            pool: Arc::clone(self),
-        })
-    }
-
-    /// Returns the connection if it is not free: an exchange is under way, or it is closed.
-    fn give_back(&self, mut connection: Connection) -> Option<Connection> {
-        if !connection.sender.is_ready() {
-            return Some(connection);
-        }
+    /// Keeps a connection whose exchange has ended, if it can be used again and there are not too many.
+    fn give_back(&self, mut connection: Box<Connection>) {
         let mut unused = self.unused.lock();
-        if unused.len() < self.max_unused {
+        if connection.is_ready() && unused.len() < self.max_unused {
             connection.unused_since = Instant::now();
             unused.push(connection);
         }
-        None
     }
 
     /// Starts the task that closes connections which nobody took for too long, unless it runs. It ends with the pool.
@@ -260,27 +244,10 @@ impl Pool {
                 let Some(pool) = pool.upgrade() else { return };
                 let now = Instant::now();
                 pool.unused.lock().retain(|connection| {
-                    now.duration_since(connection.unused_since) < keep
-                        && connection.sender.is_ready()
+                    now.duration_since(connection.unused_since) < keep && connection.is_ready()
                 });
             }
         });
-    }
-}
-
-/// A connection whose answer is still arriving. When it is dropped, a connection that has become free goes back; any
-/// other is closed, and the exchange over it with it.
-#[derive(Debug)]
-pub(super) struct Lease {
-    connection: Option<Connection>,
-    pool: Arc<Pool>,
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        if let Some(connection) = self.connection.take() {
-            drop(self.pool.give_back(connection));
-        }
     }
 }
 
