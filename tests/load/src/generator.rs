@@ -29,6 +29,8 @@ const SILENCE: Duration = Duration::from_secs(10);
 pub(crate) enum Until {
     Time(Duration),
     Requests(u64),
+    /// For so long, so many in a second. A request that cannot begin in time begins later; the others do not wait for it.
+    Paced(Duration, u32),
 }
 
 /// What a run came to.
@@ -55,6 +57,9 @@ struct Shared {
     end: Cell<u64>,
     /// On the clock's monotonic time.
     deadline: Cell<Duration>,
+    /// When the next request may begin, and how much later the one after it.
+    begin: Cell<Duration>,
+    apart: Cell<Duration>,
 }
 
 struct Connection {
@@ -73,6 +78,8 @@ impl Generator {
             next: Cell::new(0),
             end: Cell::new(0),
             deadline: Cell::new(Duration::ZERO),
+            begin: Cell::new(Duration::ZERO),
+            apart: Cell::new(Duration::ZERO),
         };
         Self {
             shared: Rc::new(shared),
@@ -88,13 +95,18 @@ impl Generator {
         let shared = &self.shared;
         let started = shared.clock.monotonic();
         let (requests, time) = match until {
-            Until::Time(time) => (u64::MAX, time),
+            Until::Time(time) | Until::Paced(time, _) => (u64::MAX, time),
             Until::Requests(requests) => {
                 (shared.next.get().saturating_add(requests), Duration::MAX)
             }
         };
         shared.end.set(requests);
         shared.deadline.set(started.saturating_add(time));
+        shared.begin.set(started);
+        shared.apart.set(match until {
+            Until::Paced(_, pace) => Duration::from_secs(1) / pace.max(1),
+            _ => Duration::ZERO,
+        });
         let waits_us = Rc::new(RefCell::new(Vec::new()));
         let mut asking = JoinSet::new();
         for connection in self.connections.drain(..) {
@@ -121,6 +133,7 @@ async fn ask(
         None => Connection::open(&shared).await?,
     };
     loop {
+        shared.await_turn().await;
         let (number, begun) = (shared.next.get(), shared.clock.monotonic());
         if number >= shared.end.get() || begun >= shared.deadline.get() {
             return Ok(connection);
@@ -132,6 +145,21 @@ async fn ask(
         waits_us
             .borrow_mut()
             .push(u32::try_from(wait.as_micros()).unwrap_or(u32::MAX));
+    }
+}
+
+impl Shared {
+    /// Waits until one more request may begin.
+    async fn await_turn(&self) {
+        let (begin, apart) = (self.begin.get(), self.apart.get());
+        if apart.is_zero() || begin >= self.deadline.get() {
+            return;
+        }
+        self.begin.set(begin + apart);
+        let wait = begin.saturating_sub(self.clock.monotonic());
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
     }
 }
 
@@ -168,6 +196,7 @@ impl Connection {
 
 /// Whether the agent did what it was asked for.
 fn check(answer: &Answer<'_>, asks: Asks, number: u64) -> anyhow::Result<()> {
+    let status = if asks == Asks::Denial { 429 } else { 200 };
     let body = answer.body()?;
     let said = || format!("\"Echo: hello from the benchmark {number:012x}\"");
     let is_complete = || body.contains("\"TASK_STATE_COMPLETED\"");
@@ -179,9 +208,10 @@ fn check(answer: &Answer<'_>, asks: Asks, number: u64) -> anyhow::Result<()> {
         Asks::Stream => {
             is_complete() && body.contains("\"artifactUpdate\"") && body.contains(&said())
         }
+        Asks::Denial => body.contains("\"RATE_LIMITED\""),
         Asks::Nothing => body.contains("\"TASK_STATE_INPUT_REQUIRED\""),
     };
-    if answer.status != 200 || !is_right {
+    if answer.status != status || !is_right {
         bail!("a wrong answer, status {}: {body}", answer.status);
     }
     Ok(())

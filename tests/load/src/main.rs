@@ -2,7 +2,7 @@
 //!
 //! It asserts nothing about time; it fails when a server answers wrongly. Everything listens on loopback and is gone
 //! afterwards. Read `rows` (what is measured and how it is started), `process` (what a process costs), `generator` (who
-//! asks), then the measurements of another kind, `growth`, `stream`, `lists` and `idle`, and `table` (what is printed).
+//! asks), then the measurements of another kind, `growth`, `stream`, `lists`, `idle` and `rest`, and `table` (what is printed).
 //! The whole table takes about ten minutes.
 
 use std::io::{self, Write};
@@ -17,7 +17,7 @@ use tokio::task::LocalSet;
 use crate::generator::{Generator, Until};
 use crate::process::Foreign;
 use crate::programs::Programs;
-use crate::rows::Row;
+use crate::rows::{Asks, Row, Target};
 use crate::table::{Measured, Table};
 
 mod client;
@@ -27,6 +27,7 @@ mod idle;
 mod lists;
 mod process;
 mod programs;
+mod rest;
 mod rows;
 mod stream;
 mod table;
@@ -66,6 +67,9 @@ struct Arguments {
     /// Tasks of the row `waiting`.
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     waiting: u64,
+    /// Idle streams of the row `gateway-rest`. Each takes two descriptors of the gateway, which the machine must allow.
+    #[arg(long, default_value_t = 9_900, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    streams: u64,
     /// Measure the programs as they are, beside this one.
     #[arg(long)]
     no_build: bool,
@@ -103,7 +107,7 @@ async fn run(arguments: &Arguments) -> anyhow::Result<Table> {
     for round in 1..=arguments.rounds {
         for row in &loaded {
             let measured = measure(*row, &programs, arguments, clock).await?;
-            progress(&format!("round {round}  {:<13} {measured}", row.name()));
+            progress(&format!("round {round}  {:<15} {measured}", row.name()));
             table.add(*row, measured);
         }
     }
@@ -126,6 +130,9 @@ async fn run(arguments: &Arguments) -> anyhow::Result<Table> {
         let idlers = idle::watchers(&programs, arguments.watchers).await?;
         table.idlers(Row::Watchers, idlers);
     }
+    if wanted(&Row::GatewayRest) {
+        table.rest(rest::measure(&programs, arguments.streams, clock).await?);
+    }
     if wanted(&Row::Waiting) {
         let (connections, tasks) = (arguments.connections, arguments.waiting);
         let idlers = idle::waiting(&programs, connections, tasks, clock).await?;
@@ -134,10 +141,22 @@ async fn run(arguments: &Arguments) -> anyhow::Result<Table> {
     Ok(table)
 }
 
+/// Makes the one call that a limit allows, so that all others are denied.
+async fn use_up(target: &Target, clock: SystemClock) -> anyhow::Result<()> {
+    let allowed = Target {
+        asks: Asks::Anything,
+        ..target.clone()
+    };
+    Generator::new(&allowed, 1, clock)
+        .run(Until::Requests(1))
+        .await?;
+    Ok(())
+}
+
 fn can_run(row: Row, programs: &Programs) -> bool {
-    let can = row != Row::Nginx || programs.nginx.is_some();
+    let can = !row.is_nginx() || programs.nginx.is_some();
     if !can {
-        progress("nginx is not installed: its row is left out");
+        progress("nginx is not installed: its rows are left out");
     }
     can
 }
@@ -151,12 +170,17 @@ async fn measure(
 ) -> anyhow::Result<Measured> {
     let mut servers = row.start(programs).await?;
     let mut generator = Generator::new(&servers.target, arguments.connections, clock);
+    if servers.target.asks == Asks::Denial {
+        use_up(&servers.target, clock).await?;
+    }
     generator.run(Until::Time(WARM_UP)).await?;
     let foreign = Foreign::start(&servers.all())?;
     let cpu_before = servers.measured.cpu()?;
-    let outcome = generator
-        .run(Until::Time(Duration::from_secs(arguments.seconds)))
-        .await?;
+    let time = Duration::from_secs(arguments.seconds);
+    let until = row
+        .pace()
+        .map_or(Until::Time(time), |pace| Until::Paced(time, pace));
+    let outcome = generator.run(until).await?;
     let cpu = servers.measured.cpu()?.saturating_sub(cpu_before);
     let foreign = foreign.cores(&servers.all(), outcome.elapsed)?;
     servers.measured.check_alive()?;

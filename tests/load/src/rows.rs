@@ -1,17 +1,18 @@
-//! What is measured: each row's server, how it is started and where it is asked.
+//! What is measured: each row's server and where it is asked; `commands` says how it is started.
 
-use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::thread;
 
-use anyhow::Context;
 use clap::ValueEnum;
 use tempfile::TempDir;
 
 use crate::process::{Server, free_address};
 use crate::programs::Programs;
+
+mod commands;
+
+pub(crate) use commands::{gateway, serve};
+
+use commands::{at, nginx, node, redis_server};
 
 /// What the benchmark can measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -24,10 +25,18 @@ pub(crate) enum Row {
     Sdk,
     /// The trivial upstream by itself.
     Upstream,
-    /// The gateway before that upstream.
+    /// The gateway before that upstream, with a limit of its own that nobody reaches.
     Gateway,
-    /// nginx before that upstream.
+    /// The same with a limit that is shared through Redis.
+    GatewayShared,
+    /// The same when every call is denied.
+    GatewayDenied,
+    /// nginx before that upstream, with a limit that nobody reaches (`limit_req`).
     Nginx,
+    /// The upstream, the gateway and nginx at a rate that is far from what they can do.
+    UpstreamPaced,
+    GatewayPaced,
+    NginxPaced,
     /// The node's echo agent as streams, tasks stored durably.
     DurableStreams,
     /// The node's echo agent as streams, tasks in memory.
@@ -44,6 +53,8 @@ pub(crate) enum Row {
     Watchers,
     /// Memory of tasks that wait for their clients.
     Waiting,
+    /// How soon the gateway serves, and its memory when nobody calls, and with idle streams.
+    GatewayRest,
 }
 
 /// The processes of one row; ended, and their files removed, when dropped.
@@ -79,6 +90,19 @@ pub(crate) enum Asks {
     Conversation,
     /// They say nothing, so that the agent has to ask back.
     Nothing,
+    /// They want to be told that they ask too often.
+    Denial,
+}
+
+/// What a gateway's configuration says of limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Limit<'a> {
+    /// More than anybody asks.
+    Local,
+    /// The same, shared through this Redis.
+    Shared(&'a str),
+    /// One call in a minute.
+    Reached(&'a str),
 }
 
 /// Of nodes that live for seconds on loopback.
@@ -86,7 +110,7 @@ pub(crate) const TOKEN: &str = "benchmark-0123456789abcdef-token";
 
 impl Row {
     /// The rows of the load table, in the order in which they are measured and shown.
-    pub(crate) const LOADED: [Self; 9] = [
+    pub(crate) const LOADED: [Self; 14] = [
         Self::NodeDurable,
         Self::NodeMemory,
         Self::Sdk,
@@ -95,7 +119,12 @@ impl Row {
         Self::SdkStreams,
         Self::Upstream,
         Self::Gateway,
+        Self::GatewayShared,
+        Self::GatewayDenied,
         Self::Nginx,
+        Self::UpstreamPaced,
+        Self::GatewayPaced,
+        Self::NginxPaced,
     ];
 
     /// Its short name.
@@ -106,7 +135,12 @@ impl Row {
             Self::Sdk => "sdk",
             Self::Upstream => "upstream",
             Self::Gateway => "gateway",
+            Self::GatewayShared => "gateway-shared",
+            Self::GatewayDenied => "gateway-denied",
             Self::Nginx => "nginx",
+            Self::UpstreamPaced => "upstream-paced",
+            Self::GatewayPaced => "gateway-paced",
+            Self::NginxPaced => "nginx-paced",
             Self::DurableStreams => "durable-streams",
             Self::MemoryStreams => "memory-streams",
             Self::SdkStreams => "sdk-streams",
@@ -115,6 +149,7 @@ impl Row {
             Self::Lists => "lists",
             Self::Watchers => "watchers",
             Self::Waiting => "waiting",
+            Self::GatewayRest => "gateway-rest",
         }
     }
 
@@ -125,8 +160,13 @@ impl Row {
             Self::NodeMemory => "node, echo, tasks in memory",
             Self::Sdk => "official Rust SDK (a2a-server-lf), echo, tasks in memory",
             Self::Upstream => "trivial upstream, direct",
-            Self::Gateway => "gateway, before that upstream",
-            Self::Nginx => "nginx, before that upstream",
+            Self::Gateway => "gateway, before that upstream, limit of its own",
+            Self::GatewayShared => "gateway, before that upstream, limit shared through Redis",
+            Self::GatewayDenied => "gateway, every call denied by the shared limit",
+            Self::Nginx => "nginx, before that upstream, `limit_req`",
+            Self::UpstreamPaced => "trivial upstream, direct, 2,000 requests/s",
+            Self::GatewayPaced => "gateway, before that upstream, 2,000 requests/s",
+            Self::NginxPaced => "nginx, before that upstream, 2,000 requests/s",
             Self::DurableStreams => "node, echo as streams, tasks stored durably",
             Self::MemoryStreams => "node, echo as streams, tasks in memory",
             Self::SdkStreams => "official Rust SDK, echo as streams",
@@ -135,6 +175,7 @@ impl Row {
             Self::Lists => "node, a page of 50 tasks, stored durably",
             Self::Watchers => "node, idle watchers",
             Self::Waiting => "node, tasks that wait for their clients, stored durably",
+            Self::GatewayRest => "gateway, at rest",
         }
     }
 
@@ -143,9 +184,24 @@ impl Row {
         match self {
             Self::NodeDurable | Self::NodeMemory => Some(Self::Sdk),
             Self::DurableStreams | Self::MemoryStreams => Some(Self::SdkStreams),
-            Self::Gateway => Some(Self::Nginx),
+            Self::Gateway | Self::GatewayDenied => Some(Self::Nginx),
+            Self::GatewayShared => Some(Self::Gateway),
+            Self::GatewayPaced => Some(Self::NginxPaced),
             _ => None,
         }
+    }
+
+    /// Requests in a second, where it is not as many as possible.
+    pub(crate) const fn pace(self) -> Option<u32> {
+        match self {
+            Self::UpstreamPaced | Self::GatewayPaced | Self::NginxPaced => Some(2_000),
+            _ => None,
+        }
+    }
+
+    /// Whether it needs nginx.
+    pub(crate) const fn is_nginx(self) -> bool {
+        matches!(self, Self::Nginx | Self::NginxPaced)
     }
 
     /// Starts what the row needs.
@@ -175,16 +231,30 @@ impl Row {
                     asks: self.asks(),
                 },
             ),
-            Self::Upstream => (at(&programs.upstream, address), fixed(address)),
-            Self::Gateway | Self::Nginx => {
+            Self::Upstream | Self::UpstreamPaced => {
+                (at(&programs.upstream, address), self.of_edge(address))
+            }
+            _ => {
                 let behind = free_address()?;
                 let upstream = at(&programs.upstream, behind);
                 helpers.push(Server::start("upstream", upstream, behind, folder.path()).await?);
-                let command = match self {
-                    Self::Nginx => nginx(programs, address, behind, folder.path())?,
-                    _ => gateway(programs, address, behind, folder.path())?,
+                let shared = [Self::GatewayShared, Self::GatewayDenied].contains(&self);
+                let redis = if shared { free_address()? } else { behind };
+                if shared {
+                    helpers.push(redis_server(redis, folder.path()).await?);
+                }
+                let url = format!("redis://{redis}");
+                let limit = match self {
+                    Self::GatewayShared => Limit::Shared(&url),
+                    Self::GatewayDenied => Limit::Reached(&url),
+                    _ => Limit::Local,
                 };
-                (command, fixed(address))
+                let command = if self.is_nginx() {
+                    nginx(programs, address, behind, folder.path())?
+                } else {
+                    gateway(programs, address, behind, limit, folder.path())?
+                };
+                (command, self.of_edge(address))
             }
         };
         let measured = Server::start(self.name(), command, address, folder.path()).await?;
@@ -203,7 +273,22 @@ impl Row {
             Self::DurableStreams | Self::MemoryStreams | Self::SdkStreams => Asks::Stream,
             Self::Lists => Asks::Conversation,
             Self::Watchers | Self::Waiting => Asks::Nothing,
+            Self::GatewayDenied => Asks::Denial,
             _ => Asks::Echo,
+        }
+    }
+
+    /// The path is the gateway's; the upstream answers at any.
+    fn of_edge(self, address: SocketAddr) -> Target {
+        let asks = match self.asks() {
+            Asks::Denial => Asks::Denial,
+            _ => Asks::Anything,
+        };
+        Target {
+            address,
+            path: "/v1/a2a/jsonrpc",
+            token: None,
+            asks,
         }
     }
 
@@ -228,103 +313,4 @@ impl Servers {
             .chain(&self.helpers)
             .collect()
     }
-}
-
-/// `program serve --config FILE`, with this configuration in the file.
-pub(crate) fn serve(
-    program: &Path,
-    folder: &Path,
-    name: &str,
-    config: &str,
-) -> anyhow::Result<Command> {
-    let file = folder.join(format!("{name}.toml"));
-    fs::write(&file, config)?;
-    let mut command = Command::new(program);
-    command.arg("serve").arg("--config").arg(file);
-    Ok(command)
-}
-
-fn node(
-    programs: &Programs,
-    address: SocketAddr,
-    store: &str,
-    folder: &Path,
-) -> anyhow::Result<Command> {
-    let data = utf8(folder.join("data"))?;
-    let config = format!(
-        "listen = \"{address}\"\ndata_dir = '{data}'\nstore = \"{store}\"\ninternal_token = \"{TOKEN}\"\n\n\
-         [retention]\nkeep_count = 10000000\n\n\
-         [[agents]]\nid = \"echo\"\nkind = \"echo\"\n\n[[agents]]\nid = \"text\"\nkind = \"text\"\n"
-    );
-    serve(&programs.node, folder, "node", &config)
-}
-
-fn gateway(
-    programs: &Programs,
-    address: SocketAddr,
-    behind: SocketAddr,
-    folder: &Path,
-) -> anyhow::Result<Command> {
-    let config = format!("listen = \"{address}\"\nupstream = \"http://{behind}\"\n");
-    serve(&programs.gateway, folder, "gateway", &config)
-}
-
-/// As many workers as the gateway has, kept connections on both sides, no access log, the client's address passed on.
-fn nginx(
-    programs: &Programs,
-    address: SocketAddr,
-    behind: SocketAddr,
-    folder: &Path,
-) -> anyhow::Result<Command> {
-    let workers = thread::available_parallelism()?;
-    let config = format!(
-        "daemon off; worker_processes {workers}; pid nginx.pid; error_log stderr error;\n\
-         events {{ worker_connections 8192; multi_accept on; }}\n\
-         http {{\n\
-           access_log off; keepalive_requests 100000000; tcp_nodelay on;\n\
-           client_body_temp_path body; proxy_temp_path proxy;\n\
-           fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi;\n\
-           upstream behind {{ server {behind}; keepalive 128; keepalive_requests 100000000; }}\n\
-           server {{\n\
-             listen {address} backlog=4096;\n\
-             location / {{\n\
-               proxy_pass http://behind; proxy_http_version 1.1;\n\
-               proxy_set_header Connection \"\"; proxy_set_header X-Forwarded-For $remote_addr;\n\
-             }}\n\
-           }}\n\
-         }}\n"
-    );
-    let file = folder.join("nginx.conf");
-    fs::write(&file, config)?;
-    let mut command = Command::new(
-        programs
-            .nginx
-            .as_deref()
-            .context("nginx is not installed")?,
-    );
-    command.arg("-p").arg(folder).arg("-c").arg(file);
-    Ok(command)
-}
-
-fn at(program: &Path, address: SocketAddr) -> Command {
-    let mut command = Command::new(program);
-    command.arg(address.to_string());
-    command
-}
-
-/// The path is the gateway's; the upstream answers at any.
-fn fixed(address: SocketAddr) -> Target {
-    Target {
-        address,
-        path: "/v1/a2a/jsonrpc",
-        token: None,
-        asks: Asks::Anything,
-    }
-}
-
-fn utf8(path: PathBuf) -> anyhow::Result<String> {
-    path.into_os_string()
-        .into_string()
-        .ok()
-        .context("the name of the temporary folder is no UTF-8")
 }

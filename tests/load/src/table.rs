@@ -7,6 +7,7 @@ use crate::generator::Outcome;
 use crate::growth::Mark;
 use crate::idle::Idlers;
 use crate::lists::Pages;
+use crate::rest::Rest;
 use crate::rows::Row;
 use crate::stream::Delays;
 
@@ -33,6 +34,7 @@ pub(crate) struct Table {
     /// With the number of tasks of the node that has many.
     lists: (u64, Vec<Pages>),
     idlers: Vec<(Row, Idlers)>,
+    rest: Option<Rest>,
 }
 
 impl Measured {
@@ -83,6 +85,7 @@ impl Table {
             streams: Vec::new(),
             lists: (0, Vec::new()),
             idlers: Vec::new(),
+            rest: None,
         }
     }
 
@@ -99,6 +102,10 @@ impl Table {
 
     pub(crate) fn idlers(&mut self, row: Row, idlers: Idlers) {
         self.idlers.push((row, idlers));
+    }
+
+    pub(crate) fn rest(&mut self, rest: Rest) {
+        self.rest = Some(rest);
     }
 
     pub(crate) fn growth(&mut self, growth: Vec<Mark>) {
@@ -130,12 +137,34 @@ impl Table {
                     .collect(),
             )
         };
+        if row.pace().is_some() {
+            return self.added(row, peer).map_or_else(String::new, |added| {
+                format!("adds {added:.2} x the p50 of {}", peer.name())
+            });
+        }
         match (ratio(|round| round.cpu_us), ratio(|round| round.rate)) {
             (Some(cpu), Some(rate)) => {
                 format!("{cpu:.2} x {}, {rate:.2} x its rate", peer.name())
             }
             _ => String::new(),
         }
+    }
+}
+
+impl Table {
+    /// What a row adds to the p50 of the upstream alone, against what its peer adds.
+    fn added(&self, row: Row, peer: Row) -> Option<f64> {
+        let direct = self.rounds(Row::UpstreamPaced);
+        let rounds = self.rounds(row).iter().zip(self.rounds(peer)).zip(direct);
+        median(
+            rounds
+                .map(|((own, peers), direct)| {
+                    let added =
+                        |round: &Measured| f64::from(round.p50_us) - f64::from(direct.p50_us);
+                    added(own) / added(peers)
+                })
+                .collect(),
+        )
     }
 }
 
@@ -170,7 +199,8 @@ impl fmt::Display for Table {
             line_of_stream(f, "first event of a stream", delays.way, &delays.first_us)?;
         }
         self.write_lists(f)?;
-        self.write_idlers(f)
+        self.write_idlers(f)?;
+        self.write_rest(f)
     }
 }
 
@@ -222,6 +252,21 @@ impl Table {
             )?;
         }
         Ok(())
+    }
+
+    fn write_rest(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(rest) = &self.rest else {
+            return Ok(());
+        };
+        writeln!(
+            f,
+            "| {}: serves after {:.1} ms, {:.1} MiB then; {} idle streams | | | | | | {:.1} | |",
+            Row::GatewayRest.title(),
+            rest.start.as_secs_f64() * 1e3,
+            mebibytes(rest.idle),
+            rest.streams,
+            mebibytes(rest.with_streams),
+        )
     }
 }
 
