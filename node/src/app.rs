@@ -225,7 +225,7 @@ impl Parts {
         let egress = Arc::new(Egress::new(&settings.egress));
         let replay = ReplayGuard::new(Arc::clone(&stores.claims), Arc::clone(&clock)).start();
         let audit = Audit::new(Arc::clone(&stores.audit), Arc::clone(&clock)).start();
-        let bus = bus::start(&settings.bus, dialect, replay.clone().recipient(), &clock);
+        let bus = bus::start(&settings.bus, dialect, &stores, &clock);
         let cards = CardSettings {
             origin: origin.to_string(),
             signer: signer.clone(),

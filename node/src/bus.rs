@@ -1,10 +1,12 @@
 //! The bus: events inside this site, best effort, each believed only after its seal was opened.
 //!
-//! Owns [`BusActor`]: the way to the broker, the subscribers and the counts; a restart loses only these. Answers [`Publish`]
-//! (seals and hands over, never waits), [`Deliver`] (a message that came from outside), [`Subscribe`] and [`Snapshot`].
-//! Refuses what is not signed, not genuine, not fresh, or came before. What is published here reaches our own subscribers
-//! only by coming back through the adapter, so one path checks everything.
-//! Read `rules` (what a message must be), then `in_process` (the adapter without a broker).
+//! Owns [`BusActor`]: the way to the broker, which messages came, the subscribers and the counts; a restart loses only
+//! these. Answers [`Publish`] (seals and hands over), [`Deliver`] (a message from outside, which is published as it is),
+//! [`Subscribe`] and [`Snapshot`]; who asks may wait for the broker's word, and nobody else does. Refuses what is not
+//! signed, not genuine, not fresh, or came before. What is published here reaches our own subscribers only by coming back
+//! through the adapter, so one path checks everything.
+//! Read `rules` (what a message must be), `window` (which came before), then `in_process` (the adapter without a broker;
+//! that of Redis is `store::redis::bus`).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,29 +22,32 @@ use archipel_kit::clock::Clock;
 use archipel_protocol::envelope::{Event, EventId, MeshMeta, OpenError, Opened};
 use archipel_protocol::ids::Text;
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::replay::ClaimId;
-use crate::store::Claim;
 pub use rules::BusRules;
+use window::Window;
 
 pub mod in_process;
 mod rules;
+mod window;
 
+#[cfg(test)]
+pub(crate) mod contract_tests;
 #[cfg(test)]
 mod tests;
 
 /// Messages that may wait for the actor.
 const MAILBOX: usize = 4096;
-/// How long the claim of an event id may take.
-const CLAIM_LIMIT: Duration = Duration::from_secs(2);
+/// How often what is not fresh any more is forgotten.
+const SWEEP: Duration = Duration::from_secs(10);
 
 /// The way to the broker. What comes back is a stream of [`BusMessage`], made together with the adapter.
 pub trait BusAdapter: Send + Sync + fmt::Debug {
-    /// Hands a message over without waiting for anything.
-    fn publish(&self, message: BusMessage) -> Result<(), BusError>;
+    /// Hands a message over; it is on its way when this returns, and the answer is the broker's.
+    fn publish(&self, message: BusMessage) -> BoxFuture<'static, Result<(), BusError>>;
 }
 
 /// What an adapter receives; ends when the adapter has lost its broker for good.
@@ -69,9 +74,9 @@ pub struct Published {
     pub event_id: Uuid,
 }
 
-/// A message came, from the broker or from outside. The answer comes after it was handed on.
+/// A message came from outside: if it is to be believed, the whole site is to get it. The answer comes after the broker's.
 #[derive(Debug, Clone, Message)]
-#[rtype(result = "Result<Arc<Opened>, BusRefusal>")]
+#[rtype(result = "Result<Opened, BusRefusal>")]
 pub struct Deliver {
     pub channel: String,
     pub wire: Bytes,
@@ -113,9 +118,9 @@ pub enum BusRefusal {
     Stale,
     #[error("the message came before")]
     Repeated,
-    /// Whether it came before cannot be told now.
-    #[error("whether the message came before cannot be told")]
-    Undecided,
+    /// It is to be believed, but could not be published.
+    #[error(transparent)]
+    Bus(#[from] BusError),
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -135,7 +140,7 @@ pub struct BusActor {
     adapter: Arc<dyn BusAdapter>,
     /// Taken when the actor starts.
     received: Option<Received>,
-    claims: Recipient<ClaimId>,
+    window: Window,
     clock: Arc<dyn Clock>,
     /// Those that are gone leave with the next event.
     subscribers: Vec<Recipient<BusEvent>>,
@@ -147,14 +152,14 @@ impl BusActor {
     pub fn new(
         rules: BusRules,
         (adapter, received): (Arc<dyn BusAdapter>, Received),
-        claims: Recipient<ClaimId>,
         clock: Arc<dyn Clock>,
     ) -> Self {
+        let freshness_ms = u64::try_from(rules.freshness.as_millis()).unwrap_or(u64::MAX);
         Self {
+            window: Window::open(clock.now_ms(), freshness_ms),
             rules,
             adapter,
             received: Some(received),
-            claims,
             clock,
             subscribers: Vec::new(),
             counts: BusSnapshot::default(),
@@ -170,11 +175,12 @@ impl Actor for BusActor {
         if let Some(received) = self.received.take() {
             context.add_stream(received);
         }
+        context.run_interval(SWEEP, |bus, _| bus.window.sweep(bus.clock.now_ms()));
     }
 }
 
 impl Handler<Publish> for BusActor {
-    type Result = Result<Published, BusError>;
+    type Result = ResponseActFuture<Self, Result<Published, BusError>>;
 
     fn handle(&mut self, message: Publish, _: &mut Self::Context) -> Self::Result {
         let event_id = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
@@ -182,51 +188,59 @@ impl Handler<Publish> for BusActor {
             event_id: EventId::from(event_id),
             correlation_id: message.correlation_id,
         };
-        match self.adapter.publish(self.rules.seal(&message.event, &meta)) {
-            Ok(()) => {
-                self.counts.published += 1;
-                Ok(Published { event_id })
-            }
-            Err(error) => {
-                self.counts.unpublished += 1;
-                tracing::warn!(error = %error, event.kind = message.event.kind(), "event was not published");
-                Err(error)
-            }
-        }
+        let sent = self.adapter.publish(self.rules.seal(&message.event, &meta));
+        Box::pin(sent.into_actor(self).map(move |sent, bus, _| {
+            bus.note_published(sent, message.event.kind())?;
+            Ok(Published { event_id })
+        }))
     }
 }
 
 impl Handler<Deliver> for BusActor {
-    type Result = ResponseActFuture<Self, Result<Arc<Opened>, BusRefusal>>;
+    type Result = ResponseActFuture<Self, Result<Opened, BusRefusal>>;
 
-    /// Deliveries wait for their claims side by side; the bus promises no order.
     fn handle(
         &mut self,
         Deliver { channel, wire }: Deliver,
         _: &mut Self::Context,
     ) -> Self::Result {
-        let judged = self.rules.judge(&wire, &channel, self.clock.now_ms());
-        let claims = self.claims.clone();
-        let accepted = async move {
-            let (opened, claim) = judged?;
-            claim_once(&claims, claim).await?;
-            Ok(Arc::new(opened))
+        let judged = self.rules.judge(&wire, &channel).and_then(|judged| {
+            let now_ms = self.clock.now_ms();
+            self.window.offer(judged.id, judged.said_ms, now_ms)?;
+            Ok(judged)
+        });
+        let judged = match judged {
+            Ok(judged) => judged,
+            Err(refusal) => {
+                self.note_refused(&refusal);
+                return Box::pin(actix::fut::ready(Err(refusal)));
+            }
         };
-        Box::pin(accepted.into_actor(self).map(|outcome, bus, _| {
-            bus.settle(&outcome);
-            outcome
+        let sent = self.adapter.publish(BusMessage { channel, wire });
+        Box::pin(sent.into_actor(self).map(move |sent, bus, _| {
+            if let Err(error) = bus.note_published(sent, judged.opened.event.kind()) {
+                bus.window.withdraw(judged.id);
+                return Err(error.into());
+            }
+            Ok(judged.opened)
         }))
     }
 }
 
 impl StreamHandler<BusMessage> for BusActor {
-    fn handle(&mut self, BusMessage { channel, wire }: BusMessage, context: &mut Self::Context) {
-        let delivered = Handler::handle(self, Deliver { channel, wire }, context);
-        context.spawn(delivered.map(|outcome, _, _| {
-            if let Err(refusal) = outcome {
+    fn handle(&mut self, BusMessage { channel, wire }: BusMessage, _: &mut Self::Context) {
+        let judged = self.rules.judge(&wire, &channel).and_then(|judged| {
+            let now_ms = self.clock.now_ms();
+            self.window.take(judged.id, judged.said_ms, now_ms)?;
+            Ok(judged.opened)
+        });
+        match judged {
+            Ok(opened) => self.hand_on(Arc::new(opened)),
+            Err(refusal) => {
                 tracing::warn!(bus.reason = refusal.reason(), "bus message refused");
+                self.note_refused(&refusal);
             }
-        }));
+        }
     }
 
     /// The node lives on without its broker.
@@ -252,19 +266,30 @@ impl Handler<Snapshot> for BusActor {
 }
 
 impl BusActor {
-    /// Counts a delivery, and hands on what was accepted.
-    fn settle(&mut self, outcome: &Result<Arc<Opened>, BusRefusal>) {
-        let opened = match outcome {
-            Ok(opened) => opened,
-            Err(refusal) => {
-                *self.counts.refused.entry(refusal.reason()).or_default() += 1;
-                return;
+    fn note_published(
+        &mut self,
+        sent: Result<(), BusError>,
+        kind: &'static str,
+    ) -> Result<(), BusError> {
+        match sent {
+            Ok(()) => self.counts.published += 1,
+            Err(error) => {
+                self.counts.unpublished += 1;
+                tracing::warn!(%error, event.kind = kind, "event was not published");
             }
-        };
+        }
+        sent
+    }
+
+    fn note_refused(&mut self, refusal: &BusRefusal) {
+        *self.counts.refused.entry(refusal.reason()).or_default() += 1;
+    }
+
+    fn hand_on(&mut self, opened: Arc<Opened>) {
         self.counts.accepted += 1;
         let missed = &mut self.counts.missed;
         self.subscribers.retain(|subscriber| {
-            match subscriber.try_send(BusEvent(Arc::clone(opened))) {
+            match subscriber.try_send(BusEvent(Arc::clone(&opened))) {
                 Ok(()) => true,
                 Err(SendError::Full(_)) => {
                     *missed += 1;
@@ -284,17 +309,8 @@ impl BusRefusal {
             Self::WrongChannel => "wrong_channel",
             Self::Stale => "stale",
             Self::Repeated => "repeated",
-            Self::Undecided => "undecided",
+            Self::Bus(BusError::Full) => "full",
+            Self::Bus(BusError::Unavailable) => "unavailable",
         }
-    }
-}
-
-async fn claim_once(claims: &Recipient<ClaimId>, claim: ClaimId) -> Result<(), BusRefusal> {
-    match claims.send(claim).timeout(CLAIM_LIMIT).await {
-        Ok(Ok(Claim::First)) => Ok(()),
-        Ok(Ok(Claim::Repeated)) => Err(BusRefusal::Repeated),
-        // A new one of the same contents would be taken.
-        Ok(Ok(Claim::BeforeEpoch)) => Err(BusRefusal::Stale),
-        Ok(Err(_)) | Err(_) => Err(BusRefusal::Undecided),
     }
 }

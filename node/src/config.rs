@@ -200,12 +200,27 @@ settings! {
 settings! {
     /// The bus: events inside this site.
     pub struct BusSettings {
+        /// What carries it. `auto` takes Redis where `redis.url` is set, else the process itself.
+        pub broker: Broker = "auto", env ["ARCHIPEL_BUS"];
         /// Signs and checks bus messages. Unset: messages are neither signed nor checked.
         pub secret: Option<Secret>, in 32..=1024, env ["MESH_BUS_HMAC_SECRET"];
         /// A further secret that is still taken, while it is being replaced.
         pub previous_secret: Option<Secret>, in 32..=1024;
         /// How old, or how far in the future, a message may be.
         pub freshness: Duration = "5m", in "1s"..="1d";
+    }
+}
+
+settings! {
+    /// What carries the bus.
+    pub enum Broker {
+        /// Redis where it is configured.
+        Auto = "auto",
+        /// Nothing leaves the process.
+        InProcess = "in-process",
+        /// Publish and subscribe of the Redis in `redis.url`: every process of the site hears every other, those of Hive
+        /// and Pilox too.
+        Redis = "redis",
     }
 }
 

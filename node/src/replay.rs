@@ -1,4 +1,4 @@
-//! Which ids were used: a federation token, a bus event or an envelope is taken once.
+//! Which ids were used: a federation token or an envelope is taken once.
 //!
 //! Owns [`ReplayGuard`], which keeps nothing but its counts: the ids are in the claim store, so a restart forgets none, and
 //! any number of guards (one per worker) share one memory. Answers [`ClaimId`] and [`Snapshot`]. When the store cannot say
@@ -36,7 +36,6 @@ pub struct ClaimId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClaimScope {
     FederationToken,
-    BusEvent,
     Envelope,
 }
 
@@ -162,7 +161,6 @@ impl ClaimScope {
     const fn as_str(self) -> &'static str {
         match self {
             Self::FederationToken => "token",
-            Self::BusEvent => "event",
             Self::Envelope => "envelope",
         }
     }

@@ -7,15 +7,16 @@ use archipel_kit::clock::Clock;
 use archipel_protocol::envelope::BusSecret;
 use archipel_protocol::names::Dialect;
 
+use super::stores::Stores;
 use crate::bus::{BusActor, BusRules, in_process};
-use crate::config::BusSettings;
-use crate::replay::ClaimId;
+use crate::config::{Broker, BusSettings};
 
-/// Starts the bus inside the process. Secrets are long enough: the configuration was checked.
+/// Starts the bus over what the settings name. Secrets are long enough, and Redis is there if it is named: the
+/// configuration was checked.
 pub(super) fn start(
     settings: &BusSettings,
     dialect: Dialect,
-    claims: Recipient<ClaimId>,
+    stores: &Stores,
     clock: &Arc<dyn Clock>,
 ) -> Addr<BusActor> {
     let secrets = [&settings.secret, &settings.previous_secret];
@@ -28,5 +29,10 @@ pub(super) fn start(
         dialect,
         freshness: settings.freshness,
     };
-    BusActor::new(rules, in_process::connect(), claims, Arc::clone(clock)).start()
+    let over_redis = match settings.broker {
+        Broker::InProcess => None,
+        Broker::Auto | Broker::Redis => stores.bus(&rules.channels()),
+    };
+    let ends = over_redis.unwrap_or_else(in_process::connect);
+    BusActor::new(rules, ends, Arc::clone(clock)).start()
 }

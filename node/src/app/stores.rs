@@ -5,6 +5,7 @@ use std::sync::Arc;
 use archipel_kit::clock::Clock;
 
 use crate::app::StartError;
+use crate::bus::{BusAdapter, Received};
 use crate::config::{Durability, KeepFor, NodeSettings, StoreKind};
 use crate::replicas::Replicas;
 use crate::store::agents::{AgentRow, AgentStore, MemoryAgents};
@@ -98,6 +99,11 @@ impl Stores {
     pub(super) fn replicas(&self) -> Option<Arc<dyn Replicas>> {
         let redis = self.redis.clone()?;
         Some(redis)
+    }
+
+    /// The bus over Redis, if there is one.
+    pub(super) fn bus(&self, channels: &[&'static str]) -> Option<(Arc<dyn BusAdapter>, Received)> {
+        self.redis.as_ref().map(|redis| redis.bus(channels))
     }
 
     /// Finishes what was taken and lets go of the files.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, ready};
 use futures_util::stream::{self, StreamExt};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
@@ -24,12 +26,12 @@ pub fn connect() -> (Arc<dyn BusAdapter>, Received) {
 }
 
 impl BusAdapter for InProcess {
-    fn publish(&self, message: BusMessage) -> Result<(), BusError> {
-        self.messages
-            .try_send(message)
-            .map_err(|error| match error {
-                TrySendError::Full(_) => BusError::Full,
-                TrySendError::Closed(_) => BusError::Unavailable,
-            })
+    fn publish(&self, message: BusMessage) -> BoxFuture<'static, Result<(), BusError>> {
+        let sent = self.messages.try_send(message);
+        ready(sent.map_err(|error| match error {
+            TrySendError::Full(_) => BusError::Full,
+            TrySendError::Closed(_) => BusError::Unavailable,
+        }))
+        .boxed()
     }
 }

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use archipel_protocol::envelope::{BusSecret, Event, MeshMeta, Opened, open, seal};
+use archipel_protocol::envelope::{BusSecret, Event, MeshMeta, OpenError, Opened, open, seal};
 use archipel_protocol::names::Dialect;
 use bytes::Bytes;
+use uuid::Uuid;
 
 use super::{BusMessage, BusRefusal};
-use crate::replay::{ClaimId, ClaimScope};
 
 /// By which rules messages are sealed and believed.
 #[derive(Debug, Clone)]
@@ -17,6 +17,14 @@ pub struct BusRules {
     pub dialect: Dialect,
     /// How old, or how far in the future, a message may be.
     pub freshness: Duration,
+}
+
+/// A message that is genuine.
+#[derive(Debug)]
+pub(super) struct Judged {
+    pub(super) opened: Opened,
+    pub(super) id: Uuid,
+    pub(super) said_ms: u64,
 }
 
 impl BusRules {
@@ -29,14 +37,8 @@ impl BusRules {
         }
     }
 
-    /// A message that may be believed if its id can be claimed. The id is claimed last, so that nobody without a secret
-    /// can use one up.
-    pub(super) fn judge(
-        &self,
-        wire: &[u8],
-        channel: &str,
-        now_ms: u64,
-    ) -> Result<(Opened, ClaimId), BusRefusal> {
+    /// A message that may be believed if it is fresh and did not come before: its id, and when it was said.
+    pub(super) fn judge(&self, wire: &[u8], channel: &str) -> Result<Judged, BusRefusal> {
         let opened = open(wire, channel, &self.secrets, self.dialect)?;
         if channel != self.channel_of(&opened.event) {
             return Err(BusRefusal::WrongChannel);
@@ -45,20 +47,21 @@ impl BusRules {
             .timestamp_ms()
             .and_then(|said_ms| u64::try_from(said_ms).ok())
             .ok_or(BusRefusal::Stale)?;
-        let freshness_ms = u64::try_from(self.freshness.as_millis()).unwrap_or(u64::MAX);
-        if said_ms.abs_diff(now_ms) > freshness_ms {
-            return Err(BusRefusal::Stale);
-        }
-        let claim = ClaimId {
-            scope: ClaimScope::BusEvent,
-            issuer: self.dialect.bus_producer().to_owned(),
-            // Both cases of a UUID are one id.
-            id: opened.event_id().to_ascii_lowercase(),
-            given_at_ms: said_ms,
-            // The first moment at which the message is stale.
-            expires_at_ms: said_ms.saturating_add(freshness_ms).saturating_add(1),
-        };
-        Ok((opened, claim))
+        // Both cases of a UUID are one id.
+        let id = Uuid::try_parse(opened.event_id()).map_err(|_| OpenError::Malformed)?;
+        Ok(Judged {
+            opened,
+            id,
+            said_ms,
+        })
+    }
+
+    /// The channels on which the site is told what happens.
+    pub fn channels(&self) -> [&'static str; 2] {
+        [
+            self.dialect.system_events_channel(),
+            self.dialect.agent_status_channel(),
+        ]
     }
 
     fn channel_of(&self, event: &Event) -> &'static str {

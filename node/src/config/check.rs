@@ -6,7 +6,7 @@ use archipel_kit::settings::{Problems, Secret};
 use archipel_protocol::federation::{KeyError, keys};
 use archipel_protocol::ids::Origin;
 
-use crate::config::{AgentKind, CardCheck, NodeSettings};
+use crate::config::{AgentKind, Broker, CardCheck, NodeSettings};
 use crate::federation::Federation;
 use crate::store::redis::Address;
 
@@ -83,8 +83,12 @@ fn secrets(settings: &NodeSettings, problems: &mut Problems) {
 }
 
 fn redis(settings: &NodeSettings, problems: &mut Problems) {
-    if let Err(error) = Address::from_settings(&settings.redis) {
-        problems.add("redis.url", error.to_string());
+    match Address::from_settings(&settings.redis) {
+        Err(error) => problems.add("redis.url", error.to_string()),
+        Ok(None) if settings.bus.broker == Broker::Redis => {
+            problems.add("bus.broker", "`redis` needs redis.url");
+        }
+        Ok(_) => {}
     }
     if settings.redis.certificate_file.is_some() != settings.redis.key_file.is_some() {
         problems.add(

@@ -96,7 +96,7 @@ pub(super) async fn bus(
                 .json(json!({"accepted": true, "eventId": opened.event_id()})))
         }
         Ok(Err(refusal)) => {
-            // Recorded even when nothing could be decided: the message was not taken.
+            // Recorded even when it could only not be published: the message was not taken.
             let reason = refusal.reason();
             auth::record(
                 &request,
@@ -124,10 +124,10 @@ pub(super) async fn wrong_method() -> Result<HttpResponse, Failure> {
     ))
 }
 
-/// A refusal as it is told. What could not be decided may be sent again; anything else is refused for good.
+/// A refusal as it is told. What could not be published may be sent again; anything else is refused for good.
 fn refused(refusal: &BusRefusal) -> HttpResponse {
     match refusal {
-        BusRefusal::Undecided => {
+        BusRefusal::Bus(_) => {
             HttpResponse::ServiceUnavailable().json(json!({"error": "bus_unavailable"}))
         }
         _ => HttpResponse::Forbidden()
@@ -154,6 +154,7 @@ mod tests {
     use actix_web::body::to_bytes;
 
     use super::*;
+    use crate::bus::BusError;
 
     async fn check(refusal: BusRefusal, status: u16, body: &str) {
         let response = refused(&refusal);
@@ -162,8 +163,13 @@ mod tests {
     }
 
     #[actix::test]
-    async fn only_what_could_not_be_decided_may_be_sent_again() {
-        check(BusRefusal::Undecided, 503, r#"{"error":"bus_unavailable"}"#).await;
+    async fn only_what_could_not_be_published_may_be_sent_again() {
+        check(
+            BusRefusal::Bus(BusError::Unavailable),
+            503,
+            r#"{"error":"bus_unavailable"}"#,
+        )
+        .await;
         for (refusal, reason) in [
             (BusRefusal::Repeated, "repeated"),
             (BusRefusal::Stale, "stale"),

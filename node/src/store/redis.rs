@@ -6,9 +6,10 @@
 //! append-only file, without eviction, and with replicas that are waited for (`min-replicas-to-write`) where a failover
 //! must lose nothing.
 //!
-//! Read `address` (where it is), `link` (the connection), `keys` (what stands where), then `tasks`, `claims`, `audit`, `agents`, `peers`
-//! and `replicas` with their scripts in `lua/`, and `notices` (what Redis tells by itself). A user of Redis (ACL) needs `~PREFIX:* &PREFIX:* +@read +@write +@scripting
-//! +@pubsub +@connection +info +time`.
+//! Read `address` (where it is), `link` (the connection), `keys` (what stands where), then `tasks`, `claims`, `audit`,
+//! `agents`, `peers` and `replicas` with their scripts in `lua/`, `notices` (what Redis tells by itself), `bus`. A user of
+//! Redis (ACL) needs `~PREFIX:* &PREFIX:* +@read +@write +@scripting +@pubsub +@connection +info +time`, and for the bus
+//! `&hive:*` or `&pilox:*`.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -27,6 +28,7 @@ use notices::Notices;
 mod address;
 mod agents;
 mod audit;
+mod bus;
 mod claims;
 mod keys;
 mod link;

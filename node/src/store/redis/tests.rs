@@ -60,6 +60,13 @@ pub(in crate::store) fn fresh_store() -> FreshStore {
     }
 }
 
+/// A store in a Redis that may be ended.
+pub(in crate::store) fn private_store() -> (RedisServer, RedisStore) {
+    let server = RedisServer::start().unwrap();
+    let store = store_at(&server.url(), "away");
+    (server, store)
+}
+
 fn store_at(url: &str, prefix: &str) -> RedisStore {
     let settings = load::<NodeSettings>(None, &Environment::default()).unwrap();
     let settings = RedisSettings {
@@ -295,8 +302,7 @@ async fn what_was_given_out_before_the_memory_of_claims_is_not_taken() {
 
 #[tokio::test]
 async fn a_redis_that_is_away_is_not_waited_for_and_comes_back() {
-    let mut server = RedisServer::start().unwrap();
-    let store = store_at(&server.url(), "away");
+    let (mut server, store) = private_store();
     store.begin().await;
     let id = Uuid::from_u128(1);
     let mut following = store.follow(id);

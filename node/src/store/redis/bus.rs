@@ -1,0 +1,158 @@
+//! The bus over Redis: what is published reaches every process of the site that listens at that moment, also those of Hive
+//! and Pilox, and nobody later.
+//!
+//! Publications leave over the link that all commands use, in order. What comes is heard over a connection of its own,
+//! which is made anew for as long as somebody reads; what was published meanwhile is lost, as it is for everybody.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::redis::aio::{MultiplexedConnection, SendError};
+use ::redis::{Msg, PushInfo, PushKind, RedisResult};
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, join_all, ready};
+use futures_util::stream::{self, StreamExt};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use super::RedisStore;
+use super::link::Link;
+use crate::bus::{BusAdapter, BusError, BusMessage, Received};
+
+/// Messages that wait to leave, and messages that wait to be read.
+const QUEUE: usize = 4096;
+/// Messages that leave at once.
+const BATCH: usize = 256;
+/// How often the connection is tried while nothing is said.
+const PROBE: Duration = Duration::from_secs(1);
+/// How long to wait before connecting again.
+const PAUSE: Duration = Duration::from_millis(100);
+
+#[derive(Debug)]
+struct RedisBus {
+    leaving: mpsc::Sender<Leaving>,
+}
+
+struct Leaving {
+    message: BusMessage,
+    told: oneshot::Sender<Result<(), BusError>>,
+}
+
+impl RedisStore {
+    /// The bus over the same Redis, which hears these channels. They are the contract's, without the prefix of the store.
+    pub fn bus(&self, channels: &[&'static str]) -> (Arc<dyn BusAdapter>, Received) {
+        let (leaving, queue) = mpsc::channel(QUEUE);
+        let (coming, mut heard) = mpsc::channel(QUEUE);
+        let runtime = self.link.runtime();
+        runtime.spawn(send(Arc::clone(&self.link), queue));
+        runtime.spawn(hear(Arc::clone(&self.link), channels.to_vec(), coming));
+        let received = stream::poll_fn(move |context| heard.poll_recv(context)).boxed();
+        (Arc::new(RedisBus { leaving }), received)
+    }
+}
+
+impl BusAdapter for RedisBus {
+    fn publish(&self, message: BusMessage) -> BoxFuture<'static, Result<(), BusError>> {
+        let (told, answer) = oneshot::channel();
+        match self.leaving.try_send(Leaving { message, told }) {
+            Ok(()) => answer
+                .map(|told| told.unwrap_or(Err(BusError::Unavailable)))
+                .boxed(),
+            Err(TrySendError::Full(_)) => ready(Err(BusError::Full)).boxed(),
+            Err(TrySendError::Closed(_)) => ready(Err(BusError::Unavailable)).boxed(),
+        }
+    }
+}
+
+/// Publishes what there is, for as long as somebody may publish.
+async fn send(link: Arc<Link>, mut queue: mpsc::Receiver<Leaving>) {
+    let mut batch = Vec::with_capacity(BATCH);
+    while queue.recv_many(&mut batch, BATCH).await > 0 {
+        // The link writes them in this order, all before the first answer is waited for.
+        join_all(batch.drain(..).map(|leaving| publish(&link, leaving))).await;
+    }
+}
+
+async fn publish(link: &Link, Leaving { message, told }: Leaving) {
+    let mut command = ::redis::cmd("PUBLISH");
+    command.arg(&message.channel).arg(&*message.wire);
+    let answer = link.query::<i64>(&command).await;
+    // Whoever asked may have gone.
+    let _ = told.send(answer.map(drop).map_err(|_| BusError::Unavailable));
+}
+
+/// Keeps a connection up until nobody reads any more.
+async fn hear(link: Arc<Link>, channels: Vec<&'static str>, coming: mpsc::Sender<BusMessage>) {
+    while !coming.is_closed() {
+        let broken = Arc::new(Notify::new());
+        let ear = Ear {
+            coming: coming.clone(),
+            broken: Arc::clone(&broken),
+        };
+        let listening = link
+            .listen(move |push| {
+                ear.hear(push);
+                Ok::<(), SendError>(())
+            })
+            .await;
+        if let Ok(connection) = listening {
+            tokio::select! {
+                () = coming.closed() => return,
+                ended = listen(connection, &channels, &broken) => if let Err(error) = ended {
+                    tracing::warn!(%error, "the bus is not heard any more; connecting again");
+                }
+            }
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+async fn listen(
+    mut connection: MultiplexedConnection,
+    channels: &[&'static str],
+    broken: &Notify,
+) -> RedisResult<()> {
+    connection.subscribe(channels).await?;
+    let mut probe = interval(PROBE);
+    probe.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = broken.notified() => {
+                return Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset).into());
+            }
+            _ = probe.tick() => {
+                ::redis::cmd("PING").query_async::<()>(&mut connection).await?;
+            }
+        }
+    }
+}
+
+/// Called by the connection itself, so nothing queues up that nobody reads.
+struct Ear {
+    coming: mpsc::Sender<BusMessage>,
+    broken: Arc<Notify>,
+}
+
+impl Ear {
+    fn hear(&self, push: PushInfo) {
+        if push.kind == PushKind::Disconnection {
+            return self.broken.notify_one();
+        }
+        let Some(message) = Msg::from_push_info(push) else {
+            return;
+        };
+        let message = BusMessage {
+            channel: message.get_channel_name().to_owned(),
+            wire: Bytes::copy_from_slice(message.get_payload_bytes()),
+        };
+        if self.coming.try_send(message).is_err() {
+            tracing::warn!("a bus message was dropped: too many wait to be read");
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests;
