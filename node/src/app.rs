@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::audit::{Audit, Flush};
 use crate::bus::BusActor;
+use crate::bus::feed::BusFeed;
 use crate::cards::key;
 use crate::config::NodeSettings;
 use crate::control::AgentControl;
@@ -107,6 +108,7 @@ struct Parts {
     replay: Addr<ReplayGuard>,
     webhooks: webhooks::Started,
     bus: Addr<BusActor>,
+    feed: Addr<BusFeed>,
     audit: Addr<Audit>,
     health: Arc<Health>,
     drain: CancellationToken,
@@ -245,7 +247,9 @@ impl Parts {
         let health = Arc::new(Health::default());
         watch(&health, "replay", &replay);
         watch(&health, "audit", &audit);
+        let feed = bus::feed(&bus);
         watch(&health, "bus", &bus);
+        watch(&health, "bus feed", &feed);
         watch(&health, "registry", &agents.registry);
         watch(&health, "control", &agents.control);
         watch(&health, "push", &webhooks.notifier);
@@ -272,6 +276,7 @@ impl Parts {
             replay,
             webhooks,
             bus,
+            feed,
             audit,
             health,
         })
@@ -302,6 +307,7 @@ impl Parts {
             verifier: verifier.recipient(),
             outbound: Arc::clone(&self.outbound),
             bus: self.bus.clone().recipient(),
+            feed: self.feed.clone().recipient(),
             audit: self.audit.clone().recipient(),
             health: Arc::clone(&self.health),
             drain: self.drain.clone(),

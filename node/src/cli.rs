@@ -1,5 +1,5 @@
 //! The command line of `archipel`. Read `serve` (a node), `node` (which one a command speaks to), `call` (one call to an
-//! agent), `agents` (which there are), `card`, `keys`.
+//! agent), `agents` (which there are), `bus`, `card`, `keys`.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 use crate::config::NodeSettings;
 
 mod agents;
+mod bus;
 mod call;
 mod card;
 mod keys;
@@ -45,6 +46,8 @@ enum Action {
     Card(card::Card),
     /// Shows, adds, changes, pauses and removes the agents of a node that runs.
     Agents(agents::Agents),
+    /// Shows what happens at a site.
+    Bus(bus::Bus),
 }
 
 /// How the outcome is told.
@@ -77,6 +80,7 @@ pub async fn run(command: Command) -> ExitCode {
         Action::Agents(agents) => {
             agents::agents(agents, &config_file(command.config, &quiet)).await
         }
+        Action::Bus(bus) => bus::bus(bus, &config_file(command.config, &quiet)).await,
     };
     outcome.unwrap_or_else(|error| {
         // When standard error is gone too, the exit code says what is left to say.

@@ -2,7 +2,8 @@
 //!
 //! Children, in that order: `limits` (bounds), `auth` (who calls), `binding` (how A2A is spoken: `rpc` and `rest`),
 //! `operation` (what an agent of ours is asked for) with `sse` (its stream), `peer` (an agent of a peer), `card`, `operator`
-//! (health, metrics, the bus from outside).
+//! (health, metrics, the bus from outside), `events`
+//! (the bus, watched).
 
 use std::future::Future;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::audit::Record;
 use crate::bus::Deliver;
+use crate::bus::feed::Watch;
 use crate::config::{CardCheck, LimitSettings, RootCard};
 use crate::control::Control;
 use crate::error::Failure;
@@ -34,6 +36,7 @@ pub mod auth;
 mod binding;
 mod card;
 mod control;
+mod events;
 mod extensions;
 mod limits;
 mod operation;
@@ -77,6 +80,8 @@ pub struct Edge {
     pub outbound: Arc<Outbound>,
     /// Messages for the bus that come from outside.
     pub bus: Recipient<Deliver>,
+    /// What happens on the bus.
+    pub feed: Recipient<Watch>,
     /// Records of decisions.
     pub audit: Recipient<Record>,
     /// Whether the node can do its work.
@@ -249,6 +254,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
             &["/api/agents/{id}/{step}"],
             web::post().to(control::shift),
         ))
+        .service(only(&["/api/events"], web::get().to(events::watch)))
         .service(only(&["/api/health"], web::get().to(operator::health)))
         .service(only(&["/livez"], web::get().to(operator::live)))
         .service(only(&["/readyz"], web::get().to(operator::ready)))

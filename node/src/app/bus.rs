@@ -8,7 +8,8 @@ use archipel_protocol::envelope::BusSecret;
 use archipel_protocol::names::Dialect;
 
 use super::stores::Stores;
-use crate::bus::{BusActor, BusRules, in_process};
+use crate::bus::feed::BusFeed;
+use crate::bus::{BusActor, BusRules, Subscribe, in_process};
 use crate::config::{Broker, BusSettings};
 
 /// Starts the bus over what the settings name. Secrets are long enough, and Redis is there if it is named: the
@@ -35,4 +36,14 @@ pub(super) fn start(
     };
     let ends = over_redis.unwrap_or_else(in_process::connect);
     BusActor::new(rules, ends, Arc::clone(clock)).start()
+}
+
+/// Starts what outsiders watch it by.
+pub(super) fn feed(bus: &Addr<BusActor>) -> Addr<BusFeed> {
+    let feed = BusFeed::default().start();
+    // The first message of an actor that has just started always has room.
+    if bus.try_send(Subscribe(feed.clone().recipient())).is_err() {
+        tracing::error!("nobody is told what happens on the bus");
+    }
+    feed
 }

@@ -1,16 +1,10 @@
 //! What operators and their machines ask a node: whether it lives, what it has counted; and the bus from outside.
 
-use archipel_kit::clock::{Clock, SystemClock};
-use archipel_protocol::envelope::{
-    AgentLifecycle, BusSecret, Event, MeshMeta, SystemEvent, SystemPayload, Timestamp, seal,
-};
-use archipel_protocol::ids::Text;
-use archipel_protocol::names::Dialect;
 use archipel_tests::mesh::{TestNode, say};
 use serde_json::json;
-use uuid::Uuid;
 
 use crate::ECHO;
+use crate::bus::{CHANNEL, SECRET, message};
 
 #[tokio::test]
 async fn a_node_says_that_it_lives_and_is_ready() {
@@ -72,28 +66,6 @@ async fn a_node_tells_its_operator_what_it_has_counted() {
     has("archipel_calls_total{method=\"other\",outcome=\"refused\"} 1");
     // What callers choose never becomes a label.
     assert!(!answer.text().contains("made-up"));
-}
-
-const SECRET: &str = "secret-of-the-bus-0123456789-abcdef";
-const CHANNEL: &str = "hive:system:events";
-
-/// A message of so many seconds ago, sealed for a channel with a secret.
-fn message(seconds_ago: i64, channel: &str, secret: Option<&str>) -> String {
-    let now_ms = i64::try_from(SystemClock::new().now_ms()).unwrap();
-    let event = Event::System(SystemEvent {
-        payload: SystemPayload::Agent {
-            change: AgentLifecycle::Started,
-            agent_id: Text::parse("echo").unwrap(),
-            name: Text::parse("Echo").unwrap(),
-        },
-        timestamp: Timestamp::from_unix_ms(now_ms - seconds_ago * 1000).unwrap(),
-    });
-    let meta = MeshMeta {
-        event_id: Uuid::new_v4().into(),
-        correlation_id: None,
-    };
-    let secret = secret.map(|secret| BusSecret::new(secret).unwrap());
-    seal(&event, channel, &meta, secret.as_ref(), Dialect::Hive)
 }
 
 #[tokio::test]

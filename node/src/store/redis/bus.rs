@@ -29,6 +29,8 @@ const BATCH: usize = 256;
 const PROBE: Duration = Duration::from_secs(1);
 /// How long to wait before connecting again.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How long to wait where Redis is there and does not let us listen.
+const PAUSE_REFUSED: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 struct RedisBus {
@@ -97,15 +99,19 @@ async fn hear(link: Arc<Link>, channels: Vec<&'static str>, coming: mpsc::Sender
                 Ok::<(), SendError>(())
             })
             .await;
+        let mut pause = PAUSE;
         if let Ok(connection) = listening {
             tokio::select! {
                 () = coming.closed() => return,
                 ended = listen(connection, &channels, &broken) => if let Err(error) = ended {
                     tracing::warn!(%error, "the bus is not heard any more; connecting again");
+                    if !error.is_io_error() {
+                        pause = PAUSE_REFUSED;
+                    }
                 }
             }
         }
-        sleep(PAUSE).await;
+        sleep(pause).await;
     }
 }
 
