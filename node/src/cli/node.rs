@@ -7,6 +7,7 @@ use http::Uri;
 use http::header::HeaderValue;
 
 use super::{ConfigFile, load};
+use crate::config::NodeSettings;
 
 /// Where a bearer token is looked for when none is given.
 const TOKEN_VARIABLE: &str = "ARCHIPEL_TOKEN";
@@ -63,7 +64,7 @@ impl NodeArguments {
         };
         let token = settings.internal_token.as_ref();
         Ok(Node {
-            origin: format!("http://{}", reached_at(settings.listen)),
+            origin: origin_of(&settings),
             given,
             configured: token.map(|token| bearer(token.expose())).transpose()?,
         })
@@ -85,6 +86,16 @@ impl Node {
 /// What to do when a node does not know who asks.
 pub(super) fn advice() -> String {
     format!("give a token with --token or {TOKEN_VARIABLE}")
+}
+
+/// Behind TLS a node is called by the name that its certificate is for.
+fn origin_of(settings: &NodeSettings) -> String {
+    let at = reached_at(settings.listen);
+    match &settings.public_origin {
+        Some(origin) if settings.tls.is_on() => origin.as_str().trim_end_matches('/').to_owned(),
+        None if settings.tls.is_on() => format!("https://{at}"),
+        _ => format!("http://{at}"),
+    }
 }
 
 /// A node that listens everywhere is reached on this machine.
@@ -120,7 +131,7 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         writeln!(
             file,
-            "listen = \"0.0.0.0:7411\"\ninternal_token = \"{TOKEN}\""
+            "listen = \"0.0.0.0:7411\"\npublic_origin = \"http://a.example\"\ninternal_token = \"{TOKEN}\""
         )
         .unwrap();
         let (node, given) = arguments;
