@@ -172,17 +172,6 @@ async fn a_node_that_is_slow_is_504() {
     assert_rpc_error(answer, 504, -32000, "UPSTREAM_TIMEOUT").await;
 }
 
-#[test]
-async fn a_node_that_speaks_no_http_is_502() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let gateway = TestGateway::start(listener.local_addr().unwrap(), &[]);
-    actix_rt::spawn(async move {
-        let (mut stream, _) = listener.accept().await.unwrap();
-        stream.write_all(b"nonsense\r\n\r\n").await.unwrap();
-    });
-    assert_rpc_error(gateway.call(&[]).await, 502, -32000, "UPSTREAM_BROKEN").await;
-}
-
 #[actix_web::test]
 async fn a_node_that_switches_protocols_or_talks_no_http_is_broken() {
     for answer in [
