@@ -3,17 +3,16 @@
 //! Everything is read again and compared with what is in force, by content: a touched file changes nothing, a replaced
 //! link does. What has problems changes nothing and is told once.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use archipel_kit::settings::Problems;
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    time::sleep,
+use archipel_kit::{
+    reload::{Look, Reload},
+    settings::Problems,
 };
 
 use crate::{
     config::GatewaySettings,
-    metrics::Reload,
+    metrics::Reload as Counted,
     state::{Current, Shared, upstream_files},
     tls,
 };
@@ -32,47 +31,26 @@ pub(crate) enum Outcome {
 /// Looks for changes until the process ends. Must be called inside an actix system.
 pub(crate) fn watch(shared: Arc<Shared>) {
     actix_rt::spawn(async move {
-        let mut hangup = match signal(SignalKind::hangup()) {
-            Ok(hangup) => hangup,
+        let mut reload = match Reload::listen("gateway") {
+            Ok(reload) => reload,
             Err(error) => {
                 tracing::error!(%error, "SIGHUP cannot be awaited: the configuration is not reloaded");
                 return;
             }
         };
-        // A problem is told when it appears, not every time it is met.
-        let mut told = None;
         loop {
             let interval = shared.current().settings.reload_interval;
-            let must_tell = tokio::select! {
-                _ = hangup.recv() => true,
-                () = pause(interval) => false,
+            let asked = reload.due(interval).await;
+            let found = match look(&shared).await {
+                Outcome::Same => Look::Same,
+                Outcome::Taken(_) => Look::Taken,
+                Outcome::Refused(problems) => Look::Refused(problems),
             };
-            let outcome = look(&shared).await;
-            match &outcome {
-                Outcome::Refused(problems) => {
-                    if must_tell || told.as_ref() != Some(problems) {
-                        tracing::error!(problems, "configuration was not taken");
-                        shared.metrics.reloads.count(Reload::Refused);
-                    }
-                    told = Some(problems.clone());
-                }
-                Outcome::Same => {
-                    told = None;
-                    if must_tell {
-                        tracing::info!("configuration has not changed");
-                    }
-                }
-                Outcome::Taken(_) => told = None,
+            if reload.tell(&found, asked) && matches!(found, Look::Refused(_)) {
+                shared.metrics.reloads.count(Counted::Refused);
             }
         }
     });
-}
-
-async fn pause(interval: Duration) {
-    if interval.is_zero() {
-        std::future::pending::<()>().await;
-    }
-    sleep(interval).await;
 }
 
 /// Reads the configuration again, and puts it in force if it differs.
@@ -90,7 +68,7 @@ pub(crate) async fn look(shared: &Arc<Shared>) -> Outcome {
     let waiting = needs_restart(&before.settings, &settings);
     match shared.replace(settings) {
         Ok(()) => {
-            shared.metrics.reloads.count(Reload::Taken);
+            shared.metrics.reloads.count(Counted::Taken);
             tracing::info!("configuration was taken");
             if !waiting.is_empty() {
                 tracing::warn!(keys = ?waiting, "these keys wait for a restart");

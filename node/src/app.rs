@@ -21,7 +21,7 @@ use crate::audit::{Audit, Flush};
 use crate::bus::BusActor;
 use crate::bus::feed::BusFeed;
 use crate::cards::key;
-use crate::config::NodeSettings;
+use crate::config::{ConfigSource, NodeSettings};
 use crate::control::AgentControl;
 use crate::edge::{Edge, Gates};
 use crate::egress::Egress;
@@ -44,6 +44,7 @@ mod agents;
 mod bus;
 mod listener;
 mod replicas;
+mod roster;
 mod stores;
 mod webhooks;
 
@@ -127,11 +128,12 @@ pub struct AppHandle {
 }
 
 impl App {
-    /// Builds a node: socket, stores, actors, then the workers. Must run inside an actix `System`.
+    /// Builds a node: socket, stores, actors, then the workers. Must run inside an actix `System`. `source` is where the
+    /// settings came from: what may change while the node runs is read there again.
     ///
     /// # Errors
     /// Why the node cannot start.
-    pub async fn build(settings: NodeSettings) -> Result<Self, StartError> {
+    pub async fn build(settings: NodeSettings, source: ConfigSource) -> Result<Self, StartError> {
         let telemetry = Arc::new(Telemetry::start(&settings.telemetry, "archipel")?);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         // The socket first: a node whose address is taken must not touch the data directory of the one that has it.
@@ -146,6 +148,7 @@ impl App {
         let parts = Arc::new(Parts::start(
             settings, telemetry, clock, stores, &origin, &added,
         )?);
+        roster::start(&parts, source)?;
         parts.start_retention();
         listener::watch(&parts);
         let server = listener::serve(&parts, listener).map_err(StartError::Server)?;

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use archipel_kit::settings::{self, Environment};
 use clap::{Parser, Subcommand};
 
-use crate::config::NodeSettings;
+use crate::config::{ConfigSource, NodeSettings};
 
 mod agents;
 mod bus;
@@ -98,8 +98,18 @@ fn config_file(named: Option<PathBuf>, outcome: &Outcome) -> ConfigFile {
     }
 }
 
+impl ConfigFile {
+    /// The file and the variables of this process.
+    fn source(&self) -> ConfigSource {
+        ConfigSource {
+            file: self.path.clone(),
+            environment: Environment::of_process(),
+        }
+    }
+}
+
 fn load(file: &ConfigFile) -> Result<NodeSettings, settings::Problems> {
-    settings::load(file.path.as_deref(), &Environment::of_process())
+    file.source().load()
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use archipel_kit::admission::{ClientHeader, ClientRules};
 use archipel_kit::settings;
-use archipel_kit::settings::{ByteSize, Scalar, Secret};
+use archipel_kit::settings::{ByteSize, Problems, Scalar, Secret};
 use archipel_kit::telemetry::TelemetrySettings;
 use archipel_protocol::names::Dialect;
 use ipnet::IpNet;
@@ -24,8 +24,10 @@ use crate::tls::TlsSettings;
 pub mod agent;
 mod check;
 mod redis;
+mod source;
 
 pub use redis::RedisSettings;
+pub use source::ConfigSource;
 
 pub use agent::{AgentKind, AgentMode, AgentSettings, Visibility};
 
@@ -320,6 +322,14 @@ impl NodeSettings {
     /// What works but is hardly meant so: weak secrets, keys that federation lacks.
     pub fn warnings(&self) -> Vec<String> {
         check::warnings(self)
+    }
+
+    /// Checks the files that the configuration leads to: the peers' folder. Gives the number of peers in it.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them.
+    pub fn check_files(&self, source: ConfigSource) -> Result<usize, Problems> {
+        check::files(self, source)
     }
 
     /// Whom to believe about clients.

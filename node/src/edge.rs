@@ -1,9 +1,8 @@
 //! What a request passes, in order. This page is the only place where the order stands.
 //!
 //! Children, in that order: `limits` (bounds), `auth` (who calls), `binding` (how A2A is spoken: `rpc` and `rest`),
-//! `operation` (what an agent of ours is asked for) with `sse` (its stream), `peer` (an agent of a peer), `card`, `operator`
-//! (health, metrics, the bus from outside), `events`
-//! (the bus, watched).
+//! `operation` (what an agent of ours is asked for) with `sse` (its stream) and `cut` (where it ends early), `peer` (an agent
+//! of a peer), `card`, `operator` (health, metrics, the bus from outside), `events` (the bus, watched).
 
 use std::future::Future;
 use std::sync::Arc;
@@ -36,6 +35,7 @@ pub mod auth;
 mod binding;
 mod card;
 mod control;
+mod cut;
 mod events;
 mod extensions;
 mod limits;
@@ -152,7 +152,8 @@ async fn call_agent(
     if let Some(elsewhere) = &agent.passthrough {
         let below = binding.path();
         let called = (agent.as_ref(), elsewhere.as_ref());
-        return passthrough::forward(request, edge, &caller, called, below, body).await;
+        let answer = passthrough::forward(request, edge, &caller, called, below, body).await?;
+        return Ok(cut::ending_with(answer, caller.cut()));
     }
     // The envelope, and the version: it decides what method, path and parameters mean.
     let call = binding.open(request, &body)?;
@@ -169,7 +170,8 @@ async fn call_agent(
     let outcome = operation::run(&asking, call.method(), call.operation()).await;
     let mut answer = call.tell(edge, outcome)?;
     asking.acknowledge_extensions(answer.headers_mut());
-    Ok(answer)
+    // A stream lasts as long as what its caller may do.
+    Ok(cut::ending_with(answer, caller.cut()))
 }
 
 /// A call to an agent of a peer: the same gates, then federation instead of an operation.
@@ -189,7 +191,10 @@ async fn call_peer(
     let body = limits::read_body(request, payload, &edge.limits).await?;
     // What is no call is refused here; a peer is not troubled with it.
     let call = binding.open(request, &body)?;
-    peer::forward(request, edge, &caller, path, &body, &call).await
+    // Taken before the call: what changes while it is made counts as well.
+    let cut = edge.outbound.cut_of(&path.peer);
+    let answer = peer::forward(request, edge, &caller, path, &body, &call).await?;
+    Ok(cut::ending_with(answer, cut.as_ref()))
 }
 
 fn find_agent(

@@ -2,8 +2,9 @@
 //!
 //! Owns [`FederationVerifier`], one per worker, with no state but its counts, so a restart loses nothing. Answers [`VerifyPeer`] and [`Snapshot`]. A token is taken once: its id is
 //! claimed after everything else about it was found good, and when that cannot be decided the caller is refused.
-//! Read `settings` (what an operator says), `peers` (a peer), `roster` (which of them are in force), `rules` (what a token
-//! must be), `acting` (who stands behind a call), `outbound` (calls to peers).
+//! Read `settings` (what an operator says), `peers` (a peer), `roster` (which of them are in force), `files` and
+//! `upkeep` (how it follows what an operator changes), `rules` (what a token must be), `acting` (who stands behind a
+//! call), `outbound` (calls to peers).
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -24,10 +25,12 @@ use crate::store::Claim;
 mod rules;
 
 pub mod acting;
+pub mod files;
 pub mod outbound;
 pub mod peers;
 pub mod roster;
 pub mod settings;
+pub mod upkeep;
 
 pub use acting::Acting;
 pub use rules::Federation;

@@ -5,6 +5,8 @@ use archipel_kit::telemetry::metrics::{Counter, Gauge};
 use archipel_protocol::a2a::TaskState;
 use archipel_protocol::method::Method;
 
+use crate::federation::peers::PeerSource;
+
 metrics! {
     /// How a task ended.
     pub enum TaskEnd = "state" {
@@ -172,5 +174,48 @@ metrics! {
         pub handshakes_failed: Counter<()> = "archipel_handshakes_failed_total";
         /// Streams that are open.
         pub streams: Gauge<()> = "archipel_streams_open";
+    }
+}
+
+metrics! {
+    /// Who told of a peer.
+    pub enum ToldBy = "source" {
+        Configured = "configured",
+        Variables = "variables",
+        Folder = "folder",
+        Paired = "paired",
+        Manifest = "manifest",
+    }
+}
+
+impl From<PeerSource> for ToldBy {
+    fn from(source: PeerSource) -> Self {
+        match source {
+            PeerSource::Configured => Self::Configured,
+            PeerSource::Variables => Self::Variables,
+            PeerSource::Folder => Self::Folder,
+            PeerSource::Paired => Self::Paired,
+            PeerSource::Manifest => Self::Manifest,
+        }
+    }
+}
+
+metrics! {
+    /// What became of changed files of peers.
+    pub enum FilesLooked = "outcome" {
+        Taken = "taken",
+        Refused = "refused",
+    }
+}
+
+metrics! {
+    /// What is counted of the roster.
+    pub struct RosterMetrics {
+        /// Peers in force, by who told of them.
+        pub peers: Gauge<ToldBy> = "archipel_peers";
+        /// Peers whose review_by has come.
+        pub overdue: Gauge<()> = "archipel_peers_review_overdue";
+        /// Changes of [[peers]] and the peers' folder, by what became of them: taken, or refused for their problems.
+        pub files: Counter<FilesLooked> = "archipel_peer_files_total";
     }
 }

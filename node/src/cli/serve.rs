@@ -20,7 +20,7 @@ pub(super) async fn serve(file: &ConfigFile) -> anyhow::Result<ExitCode> {
     };
     // Before anything is opened, so that a signal that comes early is not lost.
     let mut shutdown = Shutdown::listen()?;
-    let app = App::build(settings.clone()).await?;
+    let app = App::build(settings.clone(), file.source()).await?;
     tracing::info!(
         address = %app.address(),
         origin = %app.origin(),
@@ -48,15 +48,18 @@ pub(super) async fn serve(file: &ConfigFile) -> anyhow::Result<ExitCode> {
 pub(super) fn check_config(file: &ConfigFile) -> anyhow::Result<ExitCode> {
     match load(file) {
         Err(problems) => tell(file, &problems),
-        Ok(settings) => {
-            praise(file, &settings)?;
-            Ok(ExitCode::SUCCESS)
-        }
+        Ok(settings) => match settings.check_files(file.source()) {
+            Err(problems) => tell(file, &problems),
+            Ok(in_folder) => {
+                praise(file, &settings, in_folder)?;
+                Ok(ExitCode::SUCCESS)
+            }
+        },
     }
 }
 
 /// The configuration can be used; what is hardly meant so is told beside that.
-fn praise(file: &ConfigFile, settings: &NodeSettings) -> anyhow::Result<()> {
+fn praise(file: &ConfigFile, settings: &NodeSettings, in_folder: usize) -> anyhow::Result<()> {
     let warnings = settings.warnings();
     if file.json {
         let outcome = match warnings.as_slice() {
@@ -72,7 +75,7 @@ fn praise(file: &ConfigFile, settings: &NodeSettings) -> anyhow::Result<()> {
         Some(path) => path.display().to_string(),
         None => "the environment (no file)".to_owned(),
     };
-    let (agents, peers) = (settings.agents.len(), settings.peers.len());
+    let (agents, peers) = (settings.agents.len(), settings.peers.len() + in_folder);
     print::out(&format!(
         "{checked} is fine: {agents} agents, {peers} peers\n"
     ))

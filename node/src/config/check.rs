@@ -1,13 +1,15 @@
 //! Rules of the configuration that concern more than one key; all problems are told at once.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use archipel_kit::settings::{Problems, Secret};
 use archipel_protocol::federation::{KeyError, keys};
 use archipel_protocol::ids::Origin;
 
-use crate::config::{AgentKind, Broker, CardCheck, NodeSettings};
+use crate::config::{AgentKind, Broker, CardCheck, ConfigSource, NodeSettings};
 use crate::federation::Federation;
+use crate::federation::files::PeerFiles;
 use crate::store::redis::Address;
 
 /// Checks a whole configuration.
@@ -32,6 +34,19 @@ pub(super) fn warnings(settings: &NodeSettings) -> Vec<String> {
         .and_then(|origin| federation(settings, &origin).ok())
         .map(|federation| federation.warnings().to_vec())
         .unwrap_or_default()
+}
+
+/// Checks the peers' folder against a configuration that is fine by itself.
+pub(super) fn files(settings: &NodeSettings, source: ConfigSource) -> Result<usize, Problems> {
+    let origin = origin(settings).map_err(|what| {
+        let mut problems = Problems::default();
+        problems.add("public_origin", what);
+        problems
+    })?;
+    let federation = Arc::new(federation(settings, &origin)?);
+    let folder = source.resolve(&settings.federation.peers_dir);
+    let files = PeerFiles::start(federation, source, folder, settings.peers.clone())?;
+    Ok(files.in_folder())
 }
 
 fn origin_and_federation(settings: &NodeSettings, problems: &mut Problems) {

@@ -16,6 +16,7 @@ use crate::config::Visibility;
 use crate::edge::Edge;
 use crate::error::{Failure, Gate};
 use crate::federation::acting::Behind;
+use crate::federation::peers::Cut;
 use crate::federation::{FederationRefusal, PeerIdentity, RefusalKind, VerifyPeer};
 
 /// Somebody who was let in.
@@ -37,6 +38,14 @@ pub enum Source {
 }
 
 impl Caller {
+    /// What ends the streams of this caller before they are over.
+    pub(super) fn cut(&self) -> Option<&Cut> {
+        match &self.source {
+            Source::Operator => None,
+            Source::Peer(identity) => identity.peer.as_ref().map(|peer| &peer.cut),
+        }
+    }
+
     /// Whether the caller may know of an agent.
     pub fn may_see(&self, visibility: Visibility) -> bool {
         match self.source {

@@ -21,6 +21,7 @@ use http::{Method, Request, StatusCode, Uri};
 use crate::egress::{Destination, Egress};
 use crate::federation::Federation;
 use crate::federation::acting::{Behind, CallerNames, NoFurther};
+use crate::federation::peers::Cut;
 
 /// The headers of a caller's request that go on to a peer; no other does.
 pub const FORWARDED_HEADERS: [HeaderName; 10] = [
@@ -219,6 +220,12 @@ impl Outbound {
                 .map_err(OutboundError::from)?,
             modified,
         })
+    }
+
+    /// What ends the streams of a peer before they are over; nothing for a name that is no peer's.
+    pub fn cut_of(&self, peer: &str) -> Option<Cut> {
+        let roster = self.federation.roster();
+        roster.by_name(peer).map(|peer| peer.cut.clone())
     }
 
     /// The keys with which cards of a peer may be signed.

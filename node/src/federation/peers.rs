@@ -137,6 +137,17 @@ pub enum PeerSource {
     Manifest,
 }
 
+impl PeerSource {
+    /// Every one, in the order in which they win.
+    pub const ALL: [Self; 5] = [
+        Self::Configured,
+        Self::Variables,
+        Self::Folder,
+        Self::Paired,
+        Self::Manifest,
+    ];
+}
+
 /// Fires when a peer is removed or suspended, has lost a key, or may do other things than before: whatever was begun
 /// under the old terms must end. It is no property of the peer, so all are equal.
 #[derive(Debug, Clone, Default)]
@@ -153,7 +164,7 @@ impl Cut {
         self.0.is_cancelled()
     }
 
-    pub(super) fn fire(&self) {
+    pub(crate) fn fire(&self) {
         self.0.cancel();
     }
 }

@@ -3,6 +3,7 @@
 //! Every variable of `contract/env.md` that concerns tokens and peers is honoured. Rules that need more than one table
 //! are checked where the roster is built (`peers`). Read `peer` for one peer.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use archipel_kit::settings;
@@ -59,6 +60,12 @@ settings! {
         pub peer_ed25519_public_keys: Vec<String> = [], env ["MESH_FEDERATION_PEER_ED25519_PUBLIC_KEYS"];
         /// Most peers from `peer_origins` that are taken.
         pub max_peers: usize = 512, in 8..=8192, env ["MESH_FEDERATION_MAX_PEERS"];
+        /// Folder with further peers: each file in it that is called `*.toml` is one, with the keys of `[[peers]]`. A
+        /// relative path begins where this file is. There need not be one.
+        pub peers_dir: PathBuf = "peers.d";
+        /// How often `[[peers]]` and the folder are looked at for changes; what changed is in force without a restart.
+        /// 0s: only at SIGHUP.
+        pub peers_reload: Duration = "2s", in "0s"..="1d";
     }
 }
 

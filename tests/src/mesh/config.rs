@@ -4,8 +4,8 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU16, Ordering};
 
-use archipel_kit::settings::{Environment, load};
-use archipel_node::config::NodeSettings;
+use archipel_kit::settings::Environment;
+use archipel_node::config::{ConfigSource, NodeSettings};
 use toml::{Table, Value};
 
 /// The operator's token of every node under test.
@@ -74,11 +74,17 @@ impl NodeConfig {
         path
     }
 
-    /// The settings, read exactly as a node reads them, without anything of this process's environment.
-    pub(super) fn settings(&self) -> NodeSettings {
-        let loaded = load(Some(&self.write()), &Environment::default());
-        loaded
-            .unwrap_or_else(|problems| panic!("the test's configuration has problems:\n{problems}"))
+    /// The settings, read exactly as a node reads them, without anything of this process's environment, and where they
+    /// are read again.
+    pub(super) fn settings(&self) -> (NodeSettings, ConfigSource) {
+        let source = ConfigSource {
+            file: Some(self.write()),
+            environment: Environment::default(),
+        };
+        match source.load() {
+            Ok(settings) => (settings, source),
+            Err(problems) => panic!("the test's configuration has problems:\n{problems}"),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
 use archipel_node::app::App;
-use archipel_node::config::NodeSettings;
+use archipel_node::config::{ConfigSource, NodeSettings};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
@@ -118,10 +118,10 @@ impl StoppedNode {
 
     /// As [`Self::start`]; gives itself back with the reason when the node does not start.
     pub fn try_start(self) -> Result<TestNode, (Self, String)> {
-        let settings = self.config.settings();
+        let (settings, source) = self.config.settings();
         let (tell, told) = mpsc::channel();
         let (stop, stopped) = oneshot::channel();
-        let thread = thread::spawn(move || serve(settings, &tell, stopped));
+        let thread = thread::spawn(move || serve((settings, source), &tell, stopped));
         match told
             .recv_timeout(DEADLINE)
             .expect("a node starts or says why not")
@@ -147,12 +147,12 @@ impl Running {
 }
 
 fn serve(
-    settings: NodeSettings,
+    (settings, source): (NodeSettings, ConfigSource),
     tell: &mpsc::Sender<Result<String, String>>,
     stopped: oneshot::Receiver<()>,
 ) -> io::Result<()> {
     actix_rt::System::new().block_on(async move {
-        let app = match App::build(settings).await {
+        let app = match App::build(settings, source).await {
             Ok(app) => app,
             Err(error) => {
                 tell.send(Err(error.to_string())).unwrap();

@@ -90,15 +90,13 @@ impl Identity {
 
     /// Makes this one a peer of the node that is configured.
     pub fn configure_as_peer(&self, config: &mut NodeConfig, name: &str) {
+        config.add(&format!("[[peers]]\n{}", self.as_peer(name)));
+    }
+
+    /// What a node is told of this one: the keys of `[[peers]]`, or of a file in the peers' folder.
+    pub fn as_peer(&self, name: &str) -> String {
         let (origin, key) = (&self.origin, self.public_key());
-        config.add(&format!(
-            r#"
-            [[peers]]
-            name = "{name}"
-            origin = "{origin}"
-            ed25519_public_key = "{key}"
-            "#
-        ));
+        format!("name = \"{name}\"\norigin = \"{origin}\"\ned25519_public_key = \"{key}\"\n")
     }
 
     /// The public key as 64 hexadecimal digits.

@@ -83,8 +83,17 @@ impl NodeProcess {
 
     /// Asks it to end.
     pub async fn terminate(&self) {
+        self.signal("-TERM").await;
+    }
+
+    /// Asks it to look at its files again.
+    pub async fn hang_up(&self) {
+        self.signal("-HUP").await;
+    }
+
+    async fn signal(&self, signal: &str) {
         let id = self.child.id().expect("it runs").to_string();
-        let status = Command::new("kill").args(["-TERM", &id]).status().await;
+        let status = Command::new("kill").args([signal, &id]).status().await;
         assert!(status.unwrap().success(), "the signal was sent");
     }
 
