@@ -33,6 +33,7 @@ use crate::registry::{AgentRegistry, CardSettings, SharedAgents};
 use crate::replay::ReplayGuard;
 use crate::store::StoreError;
 use crate::store::agents::AgentRow;
+use crate::store::peers::PeerRows;
 use crate::supervise::{Health, WATCH_EVERY};
 use crate::tasks::actor::{ReplicaPorts, TaskLimits, TaskPorts};
 use crate::tasks::hub::TaskHub;
@@ -43,6 +44,7 @@ use crate::tls::NodeTls;
 mod agents;
 mod bus;
 mod listener;
+mod peers;
 mod replicas;
 mod roster;
 mod stores;
@@ -104,6 +106,7 @@ struct Parts {
     agents: SharedAgents,
     registry: Addr<AgentRegistry>,
     control: Addr<AgentControl>,
+    peers: peers::Started,
     federation: Arc<Federation>,
     outbound: Arc<Outbound>,
     replay: Addr<ReplayGuard>,
@@ -144,9 +147,9 @@ impl App {
         let origin = own_origin(&settings, address)?;
         let stores = Stores::open(&settings, Arc::clone(&clock))?;
         stores.begin().await;
-        let added = stores.added_agents().await?;
+        let kept = (stores.added_agents().await?, stores.kept_peers().await?);
         let parts = Arc::new(Parts::start(
-            settings, telemetry, clock, stores, &origin, &added,
+            settings, telemetry, clock, stores, &origin, &kept,
         )?);
         roster::start(&parts, source)?;
         parts.start_retention();
@@ -222,7 +225,7 @@ impl Parts {
         clock: Arc<dyn Clock>,
         stores: Stores,
         origin: &Origin,
-        added: &[AgentRow],
+        (added, decided): &(Vec<AgentRow>, PeerRows),
     ) -> Result<Self, StartError> {
         let dialect = Dialect::from(settings.dialect);
         let federation = federation(&settings, origin)?;
@@ -231,6 +234,7 @@ impl Parts {
         let replay = ReplayGuard::new(Arc::clone(&stores.claims), Arc::clone(&clock)).start();
         let audit = Audit::new(Arc::clone(&stores.audit), Arc::clone(&clock)).start();
         let bus = bus::start(&settings.bus, dialect, &stores, &clock);
+        let peers = peers::start(&stores, decided, &federation, &replay, &egress, &clock);
         let cards = CardSettings {
             origin: origin.to_string(),
             signer: signer.clone(),
@@ -253,9 +257,7 @@ impl Parts {
         let feed = bus::feed(&bus);
         watch(&health, "bus", &bus);
         watch(&health, "bus feed", &feed);
-        watch(&health, "registry", &agents.registry);
-        watch(&health, "control", &agents.control);
-        watch(&health, "push", &webhooks.notifier);
+        watch_owners(&health, &agents, &webhooks, &peers);
         Ok(Self {
             replicas: stores
                 .replicas()
@@ -275,6 +277,7 @@ impl Parts {
             stores,
             registry: agents.registry,
             control: agents.control,
+            peers,
             federation,
             replay,
             webhooks,
@@ -295,6 +298,7 @@ impl Parts {
             claims,
             Arc::clone(&self.clock),
         )
+        .following(self.peers.pairing.clone().recipient())
         .start();
         Some(Edge {
             limits: settings.limits.clone(),
@@ -307,6 +311,7 @@ impl Parts {
                 .control_plane
                 .enabled
                 .then(|| self.control.clone().recipient()),
+            peers: self.peers.desk.clone(),
             verifier: verifier.recipient(),
             outbound: Arc::clone(&self.outbound),
             bus: self.bus.clone().recipient(),
@@ -447,6 +452,18 @@ fn own_origin(settings: &NodeSettings, address: SocketAddr) -> Result<Origin, Or
         None if settings.tls.is_on() => Origin::parse(&format!("https://{address}")),
         None => Origin::parse(&format!("http://{address}")),
     }
+}
+
+fn watch_owners(
+    health: &Health,
+    agents: &agents::Agents,
+    webhooks: &webhooks::Started,
+    peers: &peers::Started,
+) {
+    watch(health, "registry", &agents.registry);
+    watch(health, "control", &agents.control);
+    watch(health, "push", &webhooks.notifier);
+    watch(health, "pairing", &peers.pairing);
 }
 
 fn watch<A>(health: &Health, name: &'static str, actor: &Addr<A>)

@@ -1,5 +1,5 @@
 //! The command line of `archipel`. Read `serve` (a node), `node` (which one a command speaks to), `call` (one call to an
-//! agent), `agents` (which there are), `bus`, `card`, `keys`.
+//! agent), `agents` (which there are), `peers` (whom it trusts), `bus`, `card`, `keys`.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -16,6 +16,7 @@ mod call;
 mod card;
 mod keys;
 mod node;
+mod peers;
 mod print;
 mod serve;
 
@@ -46,6 +47,8 @@ enum Action {
     Card(card::Card),
     /// Shows, adds, changes, pauses and removes the agents of a node that runs.
     Agents(agents::Agents),
+    /// Invites, accepts, shows, suspends and revokes peers of a node that runs, and changes its key.
+    Peers(peers::Peers),
     /// Shows what happens at a site.
     Bus(bus::Bus),
 }
@@ -80,6 +83,7 @@ pub async fn run(command: Command) -> ExitCode {
         Action::Agents(agents) => {
             agents::agents(agents, &config_file(command.config, &quiet)).await
         }
+        Action::Peers(peers) => peers::peers(peers, &config_file(command.config, &quiet)).await,
         Action::Bus(bus) => bus::bus(bus, &config_file(command.config, &quiet)).await,
     };
     outcome.unwrap_or_else(|error| {

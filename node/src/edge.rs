@@ -43,6 +43,7 @@ mod operation;
 mod operator;
 mod passthrough;
 mod peer;
+pub mod peers_admin;
 mod rest;
 mod rpc;
 mod sse;
@@ -50,6 +51,7 @@ mod sse;
 use binding::Binding;
 use extensions::Wanted;
 use operation::Asking;
+use peers_admin::PeerDesk;
 
 /// Where a card is, below its agent (RFC 8615), and where clients of 0.3 may still look for it.
 const CARD: &str = "/.well-known/agent-card.json";
@@ -74,6 +76,8 @@ pub struct Edge {
     pub cards: Recipient<ReadCard>,
     /// Adds, changes and removes agents, where that is enabled.
     pub control: Option<Recipient<Control>>,
+    /// How peers come and go.
+    pub peers: PeerDesk,
     /// This worker's verifier of federation tokens.
     pub verifier: Recipient<VerifyPeer>,
     /// The way to peers.
@@ -238,6 +242,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
             web::post().to(of_peer),
         ))
         .configure(card::routes)
+        .configure(peers_admin::routes)
         .service(only(
             &["/api/mesh/bus/{channel}"],
             web::post().to(operator::bus),

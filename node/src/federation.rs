@@ -3,8 +3,8 @@
 //! Owns [`FederationVerifier`], one per worker, with no state but its counts, so a restart loses nothing. Answers [`VerifyPeer`] and [`Snapshot`]. A token is taken once: its id is
 //! claimed after everything else about it was found good, and when that cannot be decided the caller is refused.
 //! Read `settings` (what an operator says), `peers` (a peer), `roster` (which of them are in force), `files` and
-//! `upkeep` (how it follows what an operator changes), `rules` (what a token must be), `acting` (who stands behind a
-//! call), `outbound` (calls to peers).
+//! `upkeep` (how it follows what an operator changes), `rules` (what a token must be), `minters` with
+//! `own_keys` (our own tokens), `acting` (who stands behind a call), `outbound` (calls to peers).
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -19,14 +19,17 @@ use serde::Serialize;
 use tracing::{Instrument, Span};
 
 use crate::federation::peers::Peer;
+use crate::pairing::FollowKeys;
 use crate::replay::ClaimId;
 use crate::store::Claim;
 
+mod minters;
 mod rules;
 
 pub mod acting;
 pub mod files;
 pub mod outbound;
+pub mod own_keys;
 pub mod peers;
 pub mod roster;
 pub mod settings;
@@ -37,6 +40,9 @@ pub use rules::Federation;
 
 /// How long the claim of an id may take before the caller is told to come again.
 const CLAIM_LIMIT: Duration = Duration::from_secs(2);
+
+/// How long looking for a new key of a peer may take.
+const FOLLOW_LIMIT: Duration = Duration::from_secs(12);
 
 /// Requests that may wait for one worker's verifier.
 const MAILBOX: usize = 1024;
@@ -168,6 +174,8 @@ pub struct VerifierSnapshot {
 pub struct FederationVerifier {
     federation: Arc<Federation>,
     claims: Recipient<ClaimId>,
+    /// Looks for keys of peers that paired.
+    follow: Option<Recipient<FollowKeys>>,
     clock: Arc<dyn Clock>,
     /// Shared with the answers that still wait for their claim.
     counts: Rc<Cell<VerifierSnapshot>>,
@@ -183,9 +191,17 @@ impl FederationVerifier {
         Self {
             federation,
             claims,
+            follow: None,
             clock,
             counts: Rc::default(),
         }
+    }
+
+    /// The same verifier, which has new keys of peers looked for.
+    #[must_use]
+    pub fn following(mut self, follow: Recipient<FollowKeys>) -> Self {
+        self.follow = Some(follow);
+        self
     }
 }
 
@@ -202,11 +218,16 @@ impl Handler<VerifyPeer> for FederationVerifier {
 
     fn handle(&mut self, call: VerifyPeer, _: &mut Self::Context) -> Self::Result {
         let genuine = self.federation.check(&call.token, self.clock.now_ms());
+        let follow = self.unknown_key(&call.token, &genuine);
         let claims = self.claims.clone();
         let counts = Rc::clone(&self.counts);
         let span = call.span.clone();
         // Claims of different tokens may overtake each other; that the id is taken once is the claim store's promise.
         let decide = async move {
+            let genuine = match (genuine, follow) {
+                (Err(refusal), Some(follow)) => follow.again(refusal).await,
+                (genuine, _) => genuine,
+            };
             let decision = match genuine {
                 Ok(genuine) => claim_once(&claims, genuine).await,
                 Err(refusal) => Err(refusal),
@@ -231,6 +252,52 @@ impl Handler<Snapshot> for FederationVerifier {
 
     fn handle(&mut self, _: Snapshot, _: &mut Self::Context) -> Self::Result {
         MessageResult(self.counts.get())
+    }
+}
+
+/// A token by a key that we do not know, of a peer that may have a new one.
+struct UnknownKey {
+    token: String,
+    peer: Origin,
+    federation: Arc<Federation>,
+    follow: Recipient<FollowKeys>,
+    clock: Arc<dyn Clock>,
+}
+
+impl UnknownKey {
+    /// Checks the token once more, if the peer has told of new keys.
+    async fn again(self, refusal: FederationRefusal) -> Result<rules::Genuine, FederationRefusal> {
+        let asked = self
+            .follow
+            .send(FollowKeys(self.peer))
+            .timeout(FOLLOW_LIMIT);
+        if !matches!(asked.await, Ok(true)) {
+            return Err(refusal);
+        }
+        self.federation.check(&self.token, self.clock.now_ms())
+    }
+}
+
+impl FederationVerifier {
+    fn unknown_key(
+        &self,
+        token: &str,
+        checked: &Result<rules::Genuine, FederationRefusal>,
+    ) -> Option<UnknownKey> {
+        let is_by_unknown_key = matches!(
+            checked,
+            Err(FederationRefusal::Invalid(
+                VerifyError::BadSignature | VerifyError::BadClaims
+            ))
+        );
+        let follow = self.follow.as_ref().filter(|_| is_by_unknown_key)?;
+        Some(UnknownKey {
+            peer: self.federation.unknown_key_of(token)?,
+            token: token.to_owned(),
+            federation: Arc::clone(&self.federation),
+            follow: follow.clone(),
+            clock: Arc::clone(&self.clock),
+        })
     }
 }
 

@@ -17,6 +17,7 @@ pub mod egress;
 pub mod error;
 pub mod federation;
 pub mod metrics;
+pub mod pairing;
 pub mod push;
 pub mod registry;
 pub mod replay;

@@ -37,6 +37,7 @@ pub struct ClaimId {
 pub enum ClaimScope {
     FederationToken,
     Envelope,
+    Invitation,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -162,6 +163,7 @@ impl ClaimScope {
         match self {
             Self::FederationToken => "token",
             Self::Envelope => "envelope",
+            Self::Invitation => "invitation",
         }
     }
 }

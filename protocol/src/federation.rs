@@ -17,7 +17,7 @@ pub mod verify;
 pub use delegation::{Actor, Delegation};
 pub use keys::{KeyError, PeerKey};
 pub use mint::{MintError, Minter};
-pub use verify::{Policy, Verified, Verifier, VerifyError};
+pub use verify::{Claimed, Policy, Verified, Verifier, VerifyError, claimed};
 
 /// `sub` of every federation token (`contract/federation.md` 1).
 const SUBJECT: &str = "federation-peer";

@@ -11,6 +11,7 @@ use crate::replicas::Replicas;
 use crate::store::agents::{AgentRow, AgentStore, MemoryAgents};
 use crate::store::embedded::{self, EmbeddedSettings, EmbeddedStore};
 use crate::store::memory::MemoryStore;
+use crate::store::peers::{MemoryPeers, PeerRows, PeerStore};
 use crate::store::redis::{Address, RedisStore};
 use crate::store::{AuditStore, ClaimStore, Retention, StoreError, TaskStore, WebhookStore};
 
@@ -21,9 +22,25 @@ pub(super) struct Stores {
     pub(super) claims: Arc<dyn ClaimStore>,
     pub(super) audit: Arc<dyn AuditStore>,
     pub(super) agents: Arc<dyn AgentStore>,
+    pub(super) peers: Arc<dyn PeerStore>,
     pub(super) retention: Retention,
     redis: Option<Arc<RedisStore>>,
     embedded: Option<Arc<EmbeddedStore>>,
+}
+
+/// What operators decided while the node ran.
+struct Kept {
+    agents: Arc<dyn AgentStore>,
+    peers: Arc<dyn PeerStore>,
+}
+
+impl Kept {
+    fn by<S: AgentStore + PeerStore + 'static>(store: &Arc<S>) -> Self {
+        Self {
+            agents: store.clone(),
+            peers: store.clone(),
+        }
+    }
 }
 
 impl Stores {
@@ -35,16 +52,19 @@ impl Stores {
             let retention = retention(settings, settings.retention.keep_count);
             return Ok(Self {
                 redis: Some(store.clone()),
-                ..Self::of(store.clone(), store, retention)
+                ..Self::of(store.clone(), Kept::by(&store), retention)
             });
         }
         match settings.store {
             StoreKind::Memory => {
                 let keep_count = settings.retention.keep_count_in_memory;
                 let store = MemoryStore::new(usize::try_from(keep_count).unwrap_or(usize::MAX));
-                let agents = Arc::new(MemoryAgents::default());
+                let kept = Kept {
+                    agents: Arc::new(MemoryAgents::default()),
+                    peers: Arc::new(MemoryPeers::default()),
+                };
                 let retention = retention(settings, keep_count);
-                Ok(Self::of(Arc::new(store), agents, retention))
+                Ok(Self::of(Arc::new(store), kept, retention))
             }
             StoreKind::Embedded => {
                 let store = Arc::new(EmbeddedStore::open(&EmbeddedSettings {
@@ -55,13 +75,13 @@ impl Stores {
                 let retention = retention(settings, settings.retention.keep_count);
                 Ok(Self {
                     embedded: Some(store.clone()),
-                    ..Self::of(store.clone(), store, retention)
+                    ..Self::of(store.clone(), Kept::by(&store), retention)
                 })
             }
         }
     }
 
-    fn of<S>(store: Arc<S>, agents: Arc<dyn AgentStore>, retention: Retention) -> Self
+    fn of<S>(store: Arc<S>, kept: Kept, retention: Retention) -> Self
     where
         S: TaskStore + WebhookStore + ClaimStore + AuditStore + 'static,
     {
@@ -70,7 +90,8 @@ impl Stores {
             webhooks: store.clone(),
             claims: store.clone(),
             audit: store,
-            agents,
+            agents: kept.agents,
+            peers: kept.peers,
             retention,
             redis: None,
             embedded: None,
@@ -83,6 +104,17 @@ impl Stores {
             Err(error) if self.agents.is_shared() => {
                 tracing::warn!(%error, "agents that were added are not known yet");
                 Ok(Vec::new())
+            }
+            read => read,
+        }
+    }
+
+    /// What was decided about peers. A store elsewhere that does not answer is read again later.
+    pub(super) async fn kept_peers(&self) -> Result<PeerRows, StoreError> {
+        match self.peers.peers().await {
+            Err(error) if self.peers.peer_news().is_some() => {
+                tracing::warn!(%error, "what was decided about peers is not known yet");
+                Ok(PeerRows::default())
             }
             read => read,
         }

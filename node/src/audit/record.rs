@@ -52,6 +52,10 @@ pub enum AuditAction {
     AgentChanged,
     #[serde(rename = "agent.deleted")]
     AgentDeleted,
+    #[serde(rename = "peer.changed")]
+    PeerChanged,
+    #[serde(rename = "peer.joined")]
+    PeerJoined,
     #[serde(rename = "audit.dropped")]
     AuditDropped,
 }

@@ -1,22 +1,14 @@
 //! `agents`: the agents of a node that runs, over its control plane.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::Context;
-use archipel_kit::client::{RequestBody, Timeouts};
-use archipel_kit::settings::{self, Environment};
 use clap::Subcommand;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use http::{Method, Request, Uri};
+use http::Method;
 use serde_json::Value;
 
-use super::node::{NodeArguments, advice};
+use super::node::{NodeArguments, Told};
 use super::{ConfigFile, print};
-use crate::egress::{Destination, Egress, EgressSettings};
-
-const MAX_ANSWER: usize = 16 * 1024 * 1024;
-const LIMIT: Duration = Duration::from_secs(30);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Agents {
@@ -81,44 +73,17 @@ enum Action {
 pub(super) async fn agents(agents: Agents, file: &ConfigFile) -> anyhow::Result<ExitCode> {
     let node = agents.node.find(file)?;
     let (method, path, body) = request_of(&agents.action)?;
-    let uri: Uri = format!("{}/api/agents{path}", node.origin).parse()?;
-    let mut request = Request::builder()
-        .method(method)
-        .uri(&uri)
-        .body(RequestBody::from(body.clone()))?;
-    let headers = request.headers_mut();
-    if !body.is_empty() {
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    }
-    if let Some(authorization) = node.authorization(&uri) {
-        headers.insert(AUTHORIZATION, authorization);
-    }
-    let settings: EgressSettings = settings::load(None, &Environment::default())
-        .map_err(|problems| anyhow::anyhow!("{problems}"))?;
-    let limits = Timeouts {
-        first_byte: Some(LIMIT),
-        idle: Some(LIMIT),
-        total: Some(LIMIT),
-    };
-    let egress = Egress::new(&settings);
-    let sent = egress.send(Destination::Trusted, request, limits).await;
-    let answer = sent.with_context(|| format!("cannot call {uri}"))?;
-    let is_done = answer.status.is_success();
-    let status = answer.status;
-    let body = answer.read_all(MAX_ANSWER).await?;
-    let told: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let told = node
+        .ask(method, &format!("/api/agents{path}"), body)
+        .await?;
     if agents.json {
-        print::out(&format!("{told}\n"))?;
-    } else if is_done {
-        show(&told)?;
+        print::out(&format!("{}\n", told.body))?;
+    } else if told.is_done() {
+        show(&told.body)?;
     } else {
-        refused(status, &told)?;
+        refused(&told)?;
     }
-    Ok(if is_done {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(told.exit_code())
 }
 
 fn request_of(action: &Action) -> anyhow::Result<(Method, String, Vec<u8>)> {
@@ -175,18 +140,9 @@ fn show(told: &Value) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn refused(status: http::StatusCode, told: &Value) -> anyhow::Result<()> {
-    let message = told
-        .get("message")
-        .and_then(Value::as_str)
-        .unwrap_or("no reason was given");
-    let advice = match status.as_u16() {
-        401 => format!(" ({})", advice()),
-        404 => " (is control_plane.enabled = true, and is there such an agent?)".to_owned(),
-        _ => String::new(),
-    };
-    print::error(&format!("archipel: {status}: {message}{advice}\n"))?;
-    let problems = told.get("problems").and_then(Value::as_array);
+fn refused(told: &Told) -> anyhow::Result<()> {
+    told.print_refusal("is control_plane.enabled = true, and is there such an agent?")?;
+    let problems = told.body.get("problems").and_then(Value::as_array);
     for problem in problems.into_iter().flatten() {
         let text = |name: &str| {
             problem

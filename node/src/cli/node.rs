@@ -1,13 +1,22 @@
-//! Which node a command speaks to, and as whom.
+//! Which node a command speaks to, and as whom; and how it asks the node's control plane.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
-use http::Uri;
-use http::header::HeaderValue;
+use archipel_kit::client::{RequestBody, Timeouts};
+use archipel_kit::settings::{self, Environment};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, StatusCode, Uri};
+use serde_json::Value;
 
-use super::{ConfigFile, load};
+use super::{ConfigFile, load, print};
 use crate::config::NodeSettings;
+use crate::egress::{Destination, Egress, EgressSettings};
+
+const MAX_ANSWER: usize = 16 * 1024 * 1024;
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// Where a bearer token is looked for when none is given.
 const TOKEN_VARIABLE: &str = "ARCHIPEL_TOKEN";
@@ -34,6 +43,14 @@ pub(super) struct Node {
     given: Option<HeaderValue>,
     /// For this node alone.
     configured: Option<HeaderValue>,
+}
+
+/// What a node's control plane answered.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) status: StatusCode,
+    /// Null where there was nothing in it.
+    pub(super) body: Value,
 }
 
 impl NodeArguments {
@@ -72,6 +89,44 @@ impl NodeArguments {
 }
 
 impl Node {
+    /// Asks the control plane; nothing is sent as the body where it is empty.
+    pub(super) async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+    ) -> anyhow::Result<Told> {
+        let uri: Uri = format!("{}{path}", self.origin).parse()?;
+        let is_empty = body.is_empty();
+        let mut request = Request::builder()
+            .method(method)
+            .uri(&uri)
+            .body(RequestBody::from(body))?;
+        let headers = request.headers_mut();
+        if !is_empty {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        if let Some(authorization) = self.authorization(&uri) {
+            headers.insert(AUTHORIZATION, authorization);
+        }
+        let settings: EgressSettings = settings::load(None, &Environment::default())
+            .map_err(|problems| anyhow::anyhow!("{problems}"))?;
+        let limits = Timeouts {
+            first_byte: Some(LIMIT),
+            idle: Some(LIMIT),
+            total: Some(LIMIT),
+        };
+        let egress = Egress::new(&settings);
+        let sent = egress.send(Destination::Trusted, request, limits).await;
+        let answer = sent.with_context(|| format!("cannot call {uri}"))?;
+        let status = answer.status;
+        let body = answer.read_all(MAX_ANSWER).await?;
+        Ok(Told {
+            status,
+            body: serde_json::from_slice(&body).unwrap_or_default(),
+        })
+    }
+
     /// What a request to that address shows. A token that was given goes where the command says; the configured one to
     /// its own node only.
     pub(super) fn authorization(&self, uri: &Uri) -> Option<HeaderValue> {
@@ -80,6 +135,32 @@ impl Node {
             .is_some_and(|own| own.scheme() == uri.scheme() && own.authority() == uri.authority());
         let configured = self.configured.as_ref().filter(|_| is_own);
         self.given.as_ref().or(configured).cloned()
+    }
+}
+
+impl Told {
+    pub(super) fn is_done(&self) -> bool {
+        self.status.is_success()
+    }
+
+    pub(super) fn exit_code(&self) -> ExitCode {
+        if self.is_done() {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        }
+    }
+
+    /// Says why it was not done, and what to look at; `missing` is advice for what is not there.
+    pub(super) fn print_refusal(&self, missing: &str) -> anyhow::Result<()> {
+        let message = self.body.get("message").and_then(Value::as_str);
+        let message = message.unwrap_or("no reason was given");
+        let advice = match self.status.as_u16() {
+            401 => format!(" ({})", advice()),
+            404 => format!(" ({missing})"),
+            _ => String::new(),
+        };
+        print::error(&format!("archipel: {}: {message}{advice}\n", self.status))
     }
 }
 

@@ -58,7 +58,7 @@ pub(super) fn status(id: &str, state: TaskState, message: Option<&Message>) -> a
 }
 
 /// What somebody else wrote, for a terminal: control characters could move its cursor or worse. A file gets it as it is.
-fn harmless(text: &str) -> Cow<'_, str> {
+pub(super) fn harmless(text: &str) -> Cow<'_, str> {
     let dangerous = |character: char| character.is_control() && !matches!(character, '\n' | '\t');
     if !io::stdout().is_terminal() || !text.contains(dangerous) {
         return Cow::Borrowed(text);

@@ -335,7 +335,7 @@ pub(super) fn record(
 }
 
 /// The caller's address, believing only proxies that the operator named.
-fn client(request: &HttpRequest, edge: &Edge) -> Option<std::net::IpAddr> {
+pub(super) fn client(request: &HttpRequest, edge: &Edge) -> Option<std::net::IpAddr> {
     let peer = request.peer_addr()?.ip();
     let rules = &edge.gates.client_rules;
     let lines: Vec<&str> = request

@@ -150,10 +150,10 @@ async fn of_agent(
     Ok(answer(request, &card, caching))
 }
 
-/// The public key of our cards.
+/// The public keys of our cards and of our tokens.
 async fn keys(request: HttpRequest, edge: web::Data<Edge>) -> Result<HttpResponse, Failure> {
     limits::check_url(&request, &edge.limits)?;
-    let body = Bytes::from(edge.signer.jwks());
+    let body = Bytes::from(edge.peers.jwks(&edge.signer));
     let keys = ServedCard {
         etag: etag_of(&body),
         body,

@@ -17,7 +17,7 @@ pub(super) fn check_head(request: &HttpRequest, limits: &LimitSettings) -> Resul
     check_url(request, limits)?;
     if declared_length(request.headers()).is_some_and(|length| length > limits.body.bytes() as u64)
     {
-        return Err(too_large(limits));
+        return Err(too_large(limits.body.bytes()));
     }
     if !carries_body(request) {
         return Ok(());
@@ -64,16 +64,21 @@ pub(super) async fn read_body(
     payload: web::Payload,
     limits: &LimitSettings,
 ) -> Result<Bytes, Failure> {
+    read_body_up_to(request, payload, limits, limits.body.bytes()).await
+}
+
+/// Reads a body that is never longer than `most` bytes, however much calls may carry.
+pub(super) async fn read_body_up_to(
+    request: &HttpRequest,
+    payload: web::Payload,
+    limits: &LimitSettings,
+    most: usize,
+) -> Result<Bytes, Failure> {
     let mut payload = payload.into_inner();
-    let read = read_bounded(
-        request.headers(),
-        &mut payload,
-        limits.body.bytes(),
-        limits.body_time,
-    )
-    .await;
+    let most = most.min(limits.body.bytes());
+    let read = read_bounded(request.headers(), &mut payload, most, limits.body_time).await;
     read.map_err(|error| match error {
-        BodyError::TooLarge(_) => too_large(limits),
+        BodyError::TooLarge(_) => too_large(most),
         BodyError::TimedOut => too_slow(limits.body_time),
         BodyError::Broken(cause) => {
             let error = RpcError::new(ErrorCode::Parse, "the body broke off");
@@ -82,8 +87,8 @@ pub(super) async fn read_body(
     })
 }
 
-fn too_large(limits: &LimitSettings) -> Failure {
-    let message = format!("the body is larger than {} bytes", limits.body.bytes());
+fn too_large(most: usize) -> Failure {
+    let message = format!("the body is larger than {most} bytes");
     Failure::rpc_with_status(Id::Null, RpcError::new(ErrorCode::PayloadTooLarge, message))
 }
 

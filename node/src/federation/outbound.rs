@@ -18,7 +18,7 @@ use http::header::{
 use http::uri::PathAndQuery;
 use http::{Method, Request, StatusCode, Uri};
 
-use crate::egress::{Destination, Egress};
+use crate::egress::Egress;
 use crate::federation::Federation;
 use crate::federation::acting::{Behind, CallerNames, NoFurther};
 use crate::federation::peers::Cut;
@@ -165,7 +165,7 @@ impl Outbound {
         };
         let answer = self
             .egress
-            .send(Destination::Trusted, request, limits)
+            .send(peer.destination(), request, limits)
             .await
             .map_err(|error| {
                 tracing::warn!(peer.name = call.peer, %error, "call to a peer failed");

@@ -15,6 +15,7 @@ use jiff::civil::Date;
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
+use crate::egress::Destination;
 use crate::federation::settings::PeerKind;
 use crate::role::Role;
 
@@ -53,6 +54,8 @@ pub struct Peer {
     pub max_concurrent: u32,
     /// Who told us of it.
     pub source: PeerSource,
+    /// Whether it may be in a private network: the operator wrote it down, or said so when it paired.
+    pub may_be_private: bool,
     /// Fires when it is no longer the peer it was.
     pub cut: Cut,
 }
@@ -194,6 +197,7 @@ impl Peer {
             kind: PeerKind::Auto,
             max_concurrent: MAX_CONCURRENT,
             source,
+            may_be_private: true,
             cut: Cut::default(),
         }
     }
@@ -219,6 +223,15 @@ impl Peer {
             principal: format!("peer:{name}").into(),
             name: name.into(),
             ..self
+        }
+    }
+
+    /// How it is called: whoever was named by somebody else only at public addresses.
+    pub fn destination(&self) -> Destination {
+        if self.may_be_private {
+            Destination::Trusted
+        } else {
+            Destination::Outside
         }
     }
 

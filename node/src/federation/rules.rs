@@ -5,9 +5,9 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use archipel_kit::settings::{Problems, Secret};
+use archipel_kit::settings::Problems;
 use archipel_protocol::federation::{
-    Delegation, KeyError, Minter, Policy, Verified, Verifier, VerifyError, keys,
+    Delegation, KeyError, Minter, PeerKey, Policy, Verified, Verifier, VerifyError, claimed, keys,
 };
 use archipel_protocol::ids::Origin;
 use archipel_protocol::names::Dialect;
@@ -15,7 +15,9 @@ use parking_lot::Mutex;
 use uuid::Uuid;
 
 use crate::config::CardCheck;
-use crate::federation::peers::{Peer, PeerRules, configured_peers, variable_peers};
+use crate::federation::minters::{Minters, Tokens, check_keys, minters};
+use crate::federation::own_keys::OwnKeys;
+use crate::federation::peers::{Peer, PeerRules, PeerSource, configured_peers, variable_peers};
 use crate::federation::roster::{Roster, RosterParts, Trust};
 use crate::federation::settings::{Algorithm, FederationSettings, PeerSettings};
 use crate::federation::{Acting, FederationRefusal, PeerIdentity};
@@ -29,23 +31,6 @@ const MAX_TOKEN_LIFE_SECONDS: u64 = 3600;
 pub(super) struct Genuine {
     pub(super) identity: PeerIdentity,
     pub(super) claim: Option<ClaimId>,
-}
-
-/// Our own tokens for one call: as our dialect spells them, and as the other does.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Tokens {
-    pub(super) own: String,
-    pub(super) other: String,
-}
-
-/// With what we mint.
-enum Minters {
-    /// Our own key: both dialects take the same token.
-    OwnKey(Minter),
-    /// The shared secret: the issuer differs between the dialects.
-    SharedSecret { own: Minter, other: Minter },
-    /// Nothing: we can be called, if that, but cannot call.
-    Nothing,
 }
 
 /// Rules, keys and roster of federation.
@@ -184,10 +169,30 @@ impl Federation {
 
     /// Our public key as peers must know it; none with a shared secret.
     pub fn public_key_hex(&self) -> Option<String> {
-        match &self.minters {
-            Minters::OwnKey(minter) => minter.public_key_hex(),
-            Minters::SharedSecret { .. } | Minters::Nothing => None,
+        let keys = self.minters.own_keys()?;
+        Some(keys::to_hex(&keys.public_key))
+    }
+
+    /// Our own keys; none with a shared secret, or while federation is off.
+    pub fn own_keys(&self) -> Option<OwnKeys> {
+        self.minters.own_keys().filter(|_| self.enabled)
+    }
+
+    /// Mints with these keys from now on. Without a key of our own nothing changes.
+    pub fn use_keys(&self, keys: &OwnKeys) {
+        if let Err(error) = self.minters.use_keys(keys) {
+            tracing::error!(%error, "our own key cannot be changed");
         }
+    }
+
+    /// The peer that claims to have minted this token with a key that we do not know, if we may ask it for its keys.
+    pub(super) fn unknown_key_of(&self, token: &str) -> Option<Origin> {
+        let claimed = claimed(token)?;
+        let roster = self.roster.load();
+        let peer = roster.by_origin(&Origin::parse(&claimed.issuer).ok()?)?;
+        let is_known = |key: &PeerKey| key.kid.as_deref() == Some(&*claimed.key_id);
+        let is_followed = peer.source == PeerSource::Paired && !peer.suspended;
+        (is_followed && !peer.keys.iter().any(is_known)).then(|| peer.origin.clone())
     }
 
     /// What an operator should be told at start.
@@ -282,6 +287,13 @@ impl Federation {
             .saturating_mul(1000)
     }
 
+    /// Peers that paired follow the keys of each other.
+    fn is_paired(&self, peer: &Origin) -> bool {
+        let roster = self.roster.load();
+        let peer = roster.by_origin(peer);
+        peer.is_some_and(|peer| peer.source == PeerSource::Paired)
+    }
+
     /// Fresh tokens for one call to a peer; `None` when there is nothing to mint with, or minting failed.
     pub(super) fn mint(
         &self,
@@ -304,18 +316,8 @@ impl Federation {
                 )
                 .ok()
         };
-        match &self.minters {
-            Minters::Nothing => None,
-            Minters::OwnKey(minter) => mint(minter).map(|own| Tokens {
-                other: own.clone(),
-                own,
-            }),
-            // One id in both: whoever takes one of them must not take the other as well.
-            Minters::SharedSecret { own, other } => Some(Tokens {
-                own: mint(own)?,
-                other: mint(other)?,
-            }),
-        }
+        let now = unix_seconds(now_ms);
+        self.minters.tokens(|| self.is_paired(audience), now, mint)
     }
 }
 
@@ -395,70 +397,6 @@ fn known_as(settings: &FederationSettings, own: &Origin, problems: &mut Problems
     KnownAs {
         audience: origin.to_string(),
         origin,
-    }
-}
-
-fn minters(
-    settings: &FederationSettings,
-    dialect: Dialect,
-    issuer: &Origin,
-    problems: &mut Problems,
-) -> Minters {
-    if settings.algorithm_in_force() != Algorithm::Ed25519 {
-        let Some(secret) = &settings.shared_secret else {
-            return Minters::Nothing;
-        };
-        let minter = |dialect: Dialect| Minter::hs256(secret.expose(), dialect.hs256_issuer());
-        return match (minter(dialect), minter(dialect.other())) {
-            (Ok(own), Ok(other)) => Minters::SharedSecret { own, other },
-            (Err(error), _) | (_, Err(error)) => {
-                problems.add("federation.shared_secret", error.to_string());
-                Minters::Nothing
-            }
-        };
-    }
-    let Some(seed) = &settings.ed25519_seed else {
-        return Minters::Nothing;
-    };
-    match keys::from_hex(seed.expose()).and_then(|seed| Minter::ed25519(&seed, issuer)) {
-        Ok(minter) => Minters::OwnKey(minter),
-        Err(error) => {
-            problems.add("federation.ed25519_seed", error.to_string());
-            Minters::Nothing
-        }
-    }
-}
-
-/// Keys that are missing. A peer in `[[peers]]` is there to be called and to call, so its absence is a mistake. With the
-/// variables of Hive and Pilox alone a node starts as theirs do, and refuses what it cannot verify.
-fn check_keys(
-    settings: &FederationSettings,
-    minters: &Minters,
-    peers: &[PeerSettings],
-    problems: &mut Problems,
-    warnings: &mut Vec<String>,
-) {
-    if settings.shared_secret.as_ref().is_some_and(Secret::is_weak) {
-        warnings.push("federation.shared_secret is easy to guess".to_owned());
-    }
-    if !matches!(minters, Minters::Nothing) {
-        return;
-    }
-    let (key, what) = match settings.algorithm_in_force() {
-        Algorithm::Ed25519 if settings.ed25519_seed.is_some() => return,
-        Algorithm::Ed25519 => (
-            "federation.ed25519_seed",
-            "is missing: without it no peer can be called",
-        ),
-        _ => (
-            "federation.shared_secret",
-            "is missing, and so is ed25519_seed: without one, no peer can call or be called",
-        ),
-    };
-    if peers.is_empty() {
-        warnings.push(format!("{key} {what}"));
-    } else {
-        problems.add(key, what);
     }
 }
 

@@ -1,5 +1,6 @@
 //! Minting: the token that our node sends to a peer (`contract/federation.md` 1).
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::Serialize;
@@ -38,6 +39,7 @@ enum Key {
     Own {
         signer: SigningKey,
         public_key: [u8; 32],
+        header: Cow<'static, [u8]>,
     },
 }
 
@@ -80,8 +82,24 @@ impl Minter {
             key: Key::Own {
                 signer: SigningKey::new(seed)?,
                 public_key: keys::public_key_of_seed(seed)?,
+                header: Cow::Borrowed(br#"{"alg":"EdDSA","typ":"JWT"}"#),
             },
         })
+    }
+
+    /// The same minter, whose tokens say which key signed them (`kid`: its thumbprint). With a shared secret nothing
+    /// changes.
+    #[must_use]
+    pub fn named(mut self) -> Self {
+        if let Key::Own {
+            public_key, header, ..
+        } = &mut self.key
+        {
+            let kid = keys::thumbprint(public_key);
+            let named = format!(r#"{{"alg":"EdDSA","typ":"JWT","kid":"{kid}"}}"#);
+            *header = Cow::Owned(named.into_bytes());
+        }
+        self
     }
 
     /// A token for `audience` (the peer's origin) that lives `ttl_seconds` from `now_unix` (Unix seconds). `jti` must
@@ -142,10 +160,10 @@ impl Minter {
         }
     }
 
-    fn header(&self) -> &'static [u8] {
-        match self.key {
+    fn header(&self) -> &[u8] {
+        match &self.key {
             Key::Shared(_) => br#"{"alg":"HS256","typ":"JWT"}"#,
-            Key::Own { .. } => br#"{"alg":"EdDSA","typ":"JWT"}"#,
+            Key::Own { header, .. } => header,
         }
     }
 

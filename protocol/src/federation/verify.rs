@@ -111,6 +111,32 @@ impl VerifyError {
     }
 }
 
+/// What a token says of itself, which nobody has checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claimed {
+    /// Who says to have minted it.
+    pub issuer: String,
+    /// How the issuer calls the key.
+    pub key_id: String,
+}
+
+/// Reads who claims to have signed a token with which key, so that a key can be looked for; `None` where it does not say.
+pub fn claimed(token: &str) -> Option<Claimed> {
+    let token = trim_ecmascript(token);
+    if utf16_longer_than(token, MAX_TOKEN) {
+        return None;
+    }
+    let parts = Parts::split(token)?;
+    let header = decode_json(parts.header).ok()?;
+    let key_id = Header::read(&header).ok()?.key_id?.into_owned();
+    let payload = decode_json(parts.payload).ok()?;
+    let issuer = Claims::read(&payload).ok()?.issuer.and_then(token::text)?;
+    Some(Claimed {
+        issuer: issuer.into_owned(),
+        key_id,
+    })
+}
+
 /// Verifies tokens against keys that were parsed once.
 #[derive(Clone)]
 pub struct Verifier(Keys);

@@ -1,8 +1,8 @@
 //! The product as a client, a peer and an operator meet it: real sockets, real processes, agents that the tests play.
 //!
 //! Read `bad_input` first: it is what the edge refuses, in the order in which it looks. Then what it is all for: `tasks`,
-//! `streams`, `bindings`, `webhooks`, `upstream`, `agents`, `federation`, `roster`, `tls`, `cards`; and what operators rely
-//! on: `durability`, `replicas`, `replays`, `startup`, `operator`, `bus`.
+//! `streams`, `bindings`, `webhooks`, `upstream`, `agents`, `federation`, `roster`, `pairing`, `tls`, `cards`; and what
+//! operators rely on: `durability`, `replicas`, `replays`, `startup`, `operator`, `bus`.
 #![cfg(test)]
 #![expect(
     clippy::unwrap_used,
@@ -19,6 +19,7 @@ mod cards;
 mod durability;
 mod federation;
 mod operator;
+mod pairing;
 mod replays;
 mod replicas;
 mod roster;

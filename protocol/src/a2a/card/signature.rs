@@ -156,6 +156,11 @@ impl CardSigner {
         &self.kid
     }
 
+    /// The public key.
+    pub fn public_key(&self) -> &[u8; 32] {
+        &self.public_key
+    }
+
     /// The JWK Set with our public key.
     pub fn jwks(&self) -> String {
         let x = encode(&self.public_key);

@@ -1,5 +1,7 @@
+//! What invitations, answers and confirmations must be, and what they never are.
+
 use super::*;
-use crate::federation::{Minter, PeerKey, Policy, Verifier, VerifyError};
+use crate::federation::{Claimed, Minter, PeerKey, Policy, Verifier, VerifyError, claimed, keys};
 
 const NOW: i64 = 1_800_000_000;
 
@@ -224,6 +226,7 @@ fn no_statement_is_a_token_and_no_token_a_statement() {
         )
         .unwrap();
     assert!(verifier.verify(&token, &policy, NOW).is_ok());
+    assert_eq!(claimed(&token), None);
     assert_eq!(
         Acceptance::parse(&token, &invitation(), NOW),
         Err(InvitationError::Statement(StatementError::WrongType))
@@ -233,4 +236,19 @@ fn no_statement_is_a_token_and_no_token_a_statement() {
         Acceptance::parse(&other_kind, &invitation(), NOW),
         Err(InvitationError::Statement(StatementError::WrongType))
     );
+}
+
+#[test]
+fn a_named_token_says_which_key_it_is_by() {
+    let audience = Some("https://alpha.example.org");
+    let minter = Minter::ed25519(&[2; 32], &origin("beta")).unwrap().named();
+    let token = minter.mint(audience, 60, Uuid::from_u128(7), NOW).unwrap();
+    let expected = Claimed {
+        issuer: origin("beta").to_string(),
+        key_id: keys::thumbprint(signer(2).public_key()),
+    };
+    assert_eq!(claimed(&token), Some(expected));
+    for text in ["", "a.b.c", &token.replace('.', "")] {
+        assert_eq!(claimed(text), None);
+    }
 }
