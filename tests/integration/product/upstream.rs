@@ -189,7 +189,7 @@ async fn an_agent_that_is_not_there_fails_its_task() {
 
 #[tokio::test]
 async fn an_agent_that_does_not_stream_is_asked_without() {
-    let mut agent = FakeAgent::start();
+    let mut agent = FakeAgent::start_without_card();
     let node = node_with(agent.origin());
     let mut stream = node
         .client()
