@@ -5,6 +5,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::prelude::*;
 use actix_web::dev::{Server, ServerHandle};
@@ -23,9 +24,8 @@ use crate::bus::feed::BusFeed;
 use crate::cards::key;
 use crate::config::{ConfigSource, NodeSettings};
 use crate::control::AgentControl;
-use crate::edge::{Edge, Gates};
+use crate::edge::Edge;
 use crate::egress::Egress;
-use crate::federation::acting::CallerNames;
 use crate::federation::outbound::Outbound;
 use crate::federation::{Federation, FederationVerifier};
 use crate::metrics::{AgentMetrics, EdgeMetrics, TaskMetrics};
@@ -43,6 +43,7 @@ use crate::tls::NodeTls;
 
 mod agents;
 mod bus;
+mod gates;
 mod listener;
 mod peers;
 mod replicas;
@@ -51,6 +52,9 @@ mod stores;
 mod webhooks;
 
 use stores::Stores;
+
+/// The least time that the audit gets to store what it holds when the node stops.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -109,6 +113,7 @@ struct Parts {
     peers: peers::Started,
     federation: Arc<Federation>,
     outbound: Arc<Outbound>,
+    counters: gates::Counters,
     replay: Addr<ReplayGuard>,
     webhooks: webhooks::Started,
     bus: Addr<BusActor>,
@@ -137,8 +142,19 @@ impl App {
     /// # Errors
     /// Why the node cannot start.
     pub async fn build(settings: NodeSettings, source: ConfigSource) -> Result<Self, StartError> {
+        Self::build_with(settings, source, Arc::new(SystemClock::new())).await
+    }
+
+    /// As [`Self::build`], by another clock than the machine's.
+    ///
+    /// # Errors
+    /// Why the node cannot start.
+    pub async fn build_with(
+        settings: NodeSettings,
+        source: ConfigSource,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StartError> {
         let telemetry = Arc::new(Telemetry::start(&settings.telemetry, "archipel")?);
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         // The socket first: a node whose address is taken must not touch the data directory of the one that has it.
         let listener = listen(settings.listen)?;
         let address = listener
@@ -191,7 +207,7 @@ impl App {
         let served = self.server.await;
         watched.abort();
         let dead = self.parts.health.dead();
-        let _gone = self.parts.audit.send(Flush).await;
+        self.parts.flush_audit().await;
         if let Some(replicas) = &self.parts.replicas {
             replicas::leave(replicas.port.as_ref()).await;
         }
@@ -219,6 +235,15 @@ impl AppHandle {
 }
 
 impl Parts {
+    /// Stores the audit records that wait, for as long as requests may take to end: a store that is away must not keep the
+    /// node from stopping.
+    async fn flush_audit(&self) {
+        let patience = self.settings.limits.drain_time.max(FLUSH_PATIENCE);
+        if self.audit.send(Flush).timeout(patience).await.is_err() {
+            tracing::error!("the last audit records could not be stored");
+        }
+    }
+
     fn start(
         settings: NodeSettings,
         telemetry: Arc<Telemetry>,
@@ -228,7 +253,7 @@ impl Parts {
         (added, decided): &(Vec<AgentRow>, PeerRows),
     ) -> Result<Self, StartError> {
         let dialect = Dialect::from(settings.dialect);
-        let federation = federation(&settings, origin)?;
+        let federation = peers::federation(&settings, origin)?;
         let signer = key::signer(&settings, origin)?;
         let egress = Arc::new(Egress::new(&settings.egress));
         let replay = ReplayGuard::new(Arc::clone(&stores.claims), Arc::clone(&clock)).start();
@@ -250,7 +275,7 @@ impl Parts {
         };
         let agents = agents::start(world, cards, added);
         let webhooks = webhooks::start(&settings.push, &stores, &egress, &clock, &telemetry);
-        let outbound = outbound(&settings, &federation, egress, &clock);
+        let outbound = peers::outbound(&settings, &federation, egress, &clock);
         let health = Arc::new(Health::default());
         watch(&health, "replay", &replay);
         watch(&health, "audit", &audit);
@@ -259,6 +284,7 @@ impl Parts {
         watch(&health, "bus feed", &feed);
         watch_owners(&health, &agents, &webhooks, &peers);
         Ok(Self {
+            counters: gates::counters(&settings, &stores, &clock, &telemetry)?,
             replicas: stores
                 .replicas()
                 .map(|others| replicas::ports(others, &health)),
@@ -302,7 +328,10 @@ impl Parts {
         .start();
         Some(Edge {
             limits: settings.limits.clone(),
-            gates: gates(settings),
+            gates: gates::gates(settings),
+            failures: Arc::clone(&self.counters.failures),
+            turnstile: Arc::clone(&self.counters.turnstile),
+            public: self.counters.public.clone(),
             tasks,
             webhooks: self.webhooks.operations.clone(),
             agents: Arc::clone(&self.agents),
@@ -313,6 +342,7 @@ impl Parts {
                 .then(|| self.control.clone().recipient()),
             peers: self.peers.desk.clone(),
             verifier: verifier.recipient(),
+            federation: Arc::clone(&self.federation),
             outbound: Arc::clone(&self.outbound),
             bus: self.bus.clone().recipient(),
             feed: self.feed.clone().recipient(),
@@ -394,48 +424,6 @@ impl Parts {
                 retention::sweep(store.as_ref(), &table, bounds, clock.as_ref()).await;
             }
         });
-    }
-}
-
-fn federation(settings: &NodeSettings, origin: &Origin) -> Result<Arc<Federation>, StartError> {
-    let federation = Federation::from_settings(
-        origin,
-        settings.dialect.into(),
-        &settings.federation,
-        &settings.peers,
-        settings.trust.cards,
-    );
-    let federation = federation.map_err(StartError::Settings)?;
-    for warning in federation.warnings() {
-        tracing::warn!(warning, "federation");
-    }
-    Ok(Arc::new(federation))
-}
-
-fn outbound(
-    settings: &NodeSettings,
-    federation: &Arc<Federation>,
-    egress: Arc<Egress>,
-    clock: &Arc<dyn Clock>,
-) -> Arc<Outbound> {
-    Arc::new(Outbound::new(
-        Arc::clone(federation),
-        egress,
-        Arc::clone(clock),
-        settings.federation.outbound_limits(),
-        CallerNames::from_settings(settings),
-    ))
-}
-
-fn gates(settings: &NodeSettings) -> Gates {
-    Gates {
-        open: settings.a2a_enabled,
-        internal_token: settings.internal_token.clone(),
-        gateway_secret: settings.gateway_secret.clone(),
-        gateway_enforced: settings.gateway_enforced,
-        federation: settings.federation.enabled,
-        client_rules: settings.client_rules(),
-        dialect: settings.dialect.into(),
     }
 }
 

@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 use crate::store::{AuditStore, StoreError};
 use chain::Head;
 pub use chain::{ChainError, Checked, verify_chain};
-pub use record::{AuditAction, AuditOutcome, AuditRecord, AuditText};
+pub use record::{AuditAction, AuditOutcome, AuditRecord, AuditText, CallFacts};
 
 mod chain;
 mod record;

@@ -17,6 +17,7 @@ use url::Url;
 
 use crate::egress::EgressSettings;
 use crate::federation::settings::{FederationSettings, PeerSettings};
+use crate::public::PublicSettings;
 use crate::push::PushSettings;
 use crate::role::Role;
 use crate::tls::TlsSettings;
@@ -70,6 +71,9 @@ settings! {
         pub trusted_hops: usize = 0, in 0..=16, env ["ARCHIPEL_TRUSTED_HOPS"];
         /// Where they tell the client's address.
         pub client_header: ClientHeader = "x-forwarded-for", env ["ARCHIPEL_CLIENT_HEADER"];
+        /// Who says at which address a caller is. Anything but `auto` believes a header from everybody: only where nobody can
+        /// go around the proxy that sets it.
+        pub client_ip_source: ClientSource = "auto", env ["HIVE_CLIENT_IP_SOURCE", "PILOX_CLIENT_IP_SOURCE"];
         /// Whether calls to agents are served at all.
         pub a2a_enabled: bool = true, env ["A2A_ENABLED"];
         /// How our own A2A surface looks.
@@ -84,6 +88,8 @@ settings! {
         pub bus: BusSettings;
         /// How this node and its peers recognise each other.
         pub federation: FederationSettings;
+        /// Strangers who may ask for some operations.
+        pub public: PublicSettings;
         /// How the node reaches others.
         pub egress: EgressSettings;
         /// Agents that are reached by URL: when one is looked after, and when it is left alone.
@@ -110,10 +116,29 @@ settings! {
         /// What a caller must at least count as to call agents. The operator's token and peers count as `operator`, peers
         /// with a lower `rights.max_role` as that.
         pub min_role: Role = "viewer", env ["A2A_JSONRPC_MIN_ROLE"];
+        /// How often one caller may call agents in each `rate_limit_window`, whoever it is, beside every other limit. 0: as
+        /// often as it likes.
+        pub rate_limit: u32 = 0, in 0..=100000, env ["A2A_RATE_LIMIT_MAX"];
+        /// See `rate_limit`.
+        pub rate_limit_window: Duration = "60s", in "1s"..="1d", env ["A2A_RATE_LIMIT_WINDOW_MS"];
         /// Seed of the Ed25519 key that signs our cards: 64 hexadecimal digits. Unset: `federation.ed25519_seed`, by which
         /// peers know us already; without that, a key that is made once and kept in `data_dir`. Replicas of one node
         /// need one key.
         pub card_seed: Option<Secret>, in 64..=64;
+    }
+}
+
+settings! {
+    /// Who says at which address a caller is.
+    pub enum ClientSource {
+        /// The connection; of proxies that are trusted (`trusted_proxies`, `trusted_hops`), what they say.
+        Auto = "auto",
+        /// `X-Real-IP`, whoever sends it.
+        RealIp = "real_ip",
+        /// The first hop of `X-Forwarded-For`, whoever sends it.
+        XffFirst = "xff_first",
+        /// The last hop of `X-Forwarded-For`, whoever sends it.
+        XffLast = "xff_last",
     }
 }
 
@@ -157,6 +182,9 @@ settings! {
         pub body: ByteSize = "1MiB", in "4KiB"..="16MiB", env ["A2A_JSONRPC_MAX_BODY_BYTES"];
         /// Longest path and query of a request, in bytes.
         pub url: usize = 2048, in 64..=16384;
+        /// Bad credentials that one address may present in a minute; beyond them it is told to wait, whatever it presents.
+        /// 0: any number. Behind proxies, name them in `trusted_proxies`: otherwise all their clients are one address.
+        pub failures: u32 = 120, in 0..=1000000;
         /// How long a body may take to arrive.
         pub body_time: Duration = "10s", in "100ms"..="10m";
         /// How long the head of a request may take to arrive. The clock behind it ticks twice a second.

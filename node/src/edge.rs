@@ -1,20 +1,21 @@
 //! What a request passes, in order. This page is the only place where the order stands.
 //!
-//! Children, in that order: `limits` (bounds), `auth` (who calls), `binding` (how A2A is spoken: `rpc` and `rest`),
+//! Children, in that order: `limits` (bounds), `auth` (who calls), `client` (from where), `public` (strangers),
+//! `binding` (how A2A is spoken: `rpc` and `rest`),
 //! `operation` (what an agent of ours is asked for) with `sse` (its stream) and `cut` (where it ends early), `peer` (an agent
 //! of a peer), `card`, `operator` (health, metrics, the bus from outside), `events` (the bus, watched).
 
-use std::future::Future;
 use std::sync::Arc;
 
 use actix::Recipient;
+use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, Resource, Route, web};
-use archipel_kit::admission::ClientRules;
 use archipel_kit::settings::Secret;
 use archipel_kit::telemetry::Telemetry;
 use archipel_protocol::a2a::card::CardSigner;
 use archipel_protocol::jsonrpc::Id;
 use archipel_protocol::names::Dialect;
+use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::Record;
@@ -23,19 +24,24 @@ use crate::bus::feed::Watch;
 use crate::config::{CardCheck, LimitSettings, RootCard};
 use crate::control::Control;
 use crate::error::Failure;
-use crate::federation::VerifyPeer;
 use crate::federation::outbound::Outbound;
-use crate::metrics::{Answered, EdgeMetrics, RpcMethod};
+use crate::federation::{Federation, VerifyPeer};
+use crate::limiter::{Conduct, Failures, Limit, Turnstile};
+use crate::metrics::EdgeMetrics;
+use crate::public::PublicTier;
 use crate::push::Webhooks;
 use crate::registry::{HostedAgent, ReadCard, SharedAgents};
+use crate::role::Role;
 use crate::supervise::Health;
 use crate::tasks::Tasks;
 
 pub mod auth;
 mod binding;
 mod card;
+mod client;
 mod control;
 mod cut;
+mod entry;
 mod events;
 mod extensions;
 mod limits;
@@ -44,11 +50,15 @@ mod operator;
 mod passthrough;
 mod peer;
 pub mod peers_admin;
+mod public;
 mod rest;
 mod rpc;
 mod sse;
 
+use auth::trail::{self, Trail};
+use auth::{Allowlist, Arrival, Caller, Source};
 use binding::Binding;
+pub use client::ClientAddress;
 use extensions::Wanted;
 use operation::Asking;
 use peers_admin::PeerDesk;
@@ -66,6 +76,12 @@ pub struct Edge {
     pub limits: LimitSettings,
     /// What callers must present.
     pub gates: Gates,
+    /// Who has presented bad credentials too often.
+    pub failures: Arc<Failures>,
+    /// Lets calls pass as often as they may.
+    pub turnstile: Arc<Turnstile>,
+    /// What strangers may do; absent where they may do nothing.
+    pub public: Option<Arc<PublicTier>>,
     /// This worker's way to the tasks.
     pub tasks: Tasks,
     /// The operations on webhooks.
@@ -80,6 +96,8 @@ pub struct Edge {
     pub peers: PeerDesk,
     /// This worker's verifier of federation tokens.
     pub verifier: Recipient<VerifyPeer>,
+    /// Who is trusted, and with what proof.
+    pub federation: Arc<Federation>,
     /// The way to peers.
     pub outbound: Arc<Outbound>,
     /// Messages for the bus that come from outside.
@@ -117,10 +135,16 @@ pub struct Gates {
     pub gateway_secret: Option<Secret>,
     /// Whether calls must come through the gateway.
     pub gateway_enforced: bool,
-    /// Whether peers may call.
-    pub federation: bool,
+    /// What callers must count as to call agents.
+    pub min_role: Role,
+    /// From which addresses peers may call.
+    pub allowlist: Allowlist,
+    /// How often peers without a limit of their own may call from one address.
+    pub federation_limit: Limit,
+    /// How often anybody may call, if that is limited.
+    pub call_limit: Option<Limit>,
     /// Who is believed about clients.
-    pub client_rules: ClientRules,
+    pub client: ClientAddress,
     /// Which header wins when both spellings are there.
     pub dialect: Dialect,
 }
@@ -131,40 +155,107 @@ enum Target {
     Default,
 }
 
+/// A call as it comes in.
+struct Visit<'a> {
+    request: &'a HttpRequest,
+    edge: &'a Edge,
+    target: &'a Target,
+    binding: &'a Binding,
+}
+
+impl<'a> Visit<'a> {
+    fn of(
+        request: &'a HttpRequest,
+        edge: &'a Edge,
+        target: &'a Target,
+        binding: &'a Binding,
+    ) -> Self {
+        Self {
+            request,
+            edge,
+            target,
+            binding,
+        }
+    }
+}
+
+/// The body of a call, which strangers have sent before anybody knows whether they may.
+enum Body {
+    Coming(web::Payload),
+    Read(Bytes),
+}
+
 /// A call to an agent of this node: every gate, in order, and why it stands where it stands. All of them stand before every
 /// binding.
-async fn call_agent(
-    request: &HttpRequest,
-    payload: web::Payload,
-    edge: &Edge,
-    target: &Target,
-    binding: &Binding,
-) -> Result<HttpResponse, Failure> {
+async fn call_agent(visit: &Visit<'_>, payload: web::Payload) -> Result<HttpResponse, Failure> {
+    let &Visit { request, edge, .. } = visit;
     // A node that is closed answers nobody, so nobody costs it anything.
     auth::check_open(edge)?;
     // Bounds that are read off the head cost nanoseconds; hostile sizes end here, before any secret is compared.
     limits::check_head(request, &edge.limits)?;
     // What did not come through the gateway, where that is required, need not be identified.
     auth::check_gateway(request, edge)?;
-    // Who calls. Before the body is read: a stranger cannot make us wait for a megabyte.
-    let caller = auth::identify(request, edge).await?;
+    // Who calls. Before the body is read: a stranger cannot make us wait for a megabyte, unless there is a public tier,
+    // which must see what is asked for.
+    let (caller, body) = match auth::recognise(request, edge).await? {
+        Arrival::Known(caller) => {
+            // As what.
+            auth::require_role(request, edge, &caller)?;
+            // How often. Behind identity, so that nobody can use up the calls of somebody else.
+            auth::check_rate(request, edge, &caller).await?;
+            (caller, Body::Coming(payload))
+        }
+        Arrival::Unknown(stranger) => {
+            // On the heap: few come this way, and the calls of the others need not carry the room for it.
+            let admitted = public::admit(request, payload, edge, visit.binding, &stranger);
+            let (caller, body) = Box::pin(admitted).await?;
+            (caller, Body::Read(body))
+        }
+    };
+    let mut trail = Trail::default();
+    let answer = serve(visit, &caller, body, &mut trail).await;
+    // What came of it is written down, for those who are not the operator.
+    settle(visit, &caller, trail, answer)
+}
+
+/// A call of somebody who was let in.
+async fn serve(
+    visit: &Visit<'_>,
+    caller: &Caller,
+    body: Body,
+    trail: &mut Trail,
+) -> Result<HttpResponse, Failure> {
+    let &Visit {
+        request,
+        edge,
+        binding,
+        ..
+    } = visit;
     // Which agent. After identity, so that strangers cannot list agents; an agent that the caller may not see is missing.
-    let agent = find_agent(request, edge, target, &caller)?;
+    let agent = find_agent(visit, caller)?;
+    trail.at(caller, &agent.id);
     // The body, bounded in size and time.
-    let body = limits::read_body(request, payload, &edge.limits).await?;
+    let body = match body {
+        Body::Coming(payload) => limits::read_body(request, payload, &edge.limits).await?,
+        Body::Read(body) => body,
+    };
+    // Whether they may ask for what they ask for, whoever reads the rest of it.
+    let is_read_here = agent.passthrough.is_none();
+    auth::check_operation(request, edge, caller, binding, &body, is_read_here)?;
     // An agent that keeps its own tasks gets the request as it came: what is in it is between the two.
     if let Some(elsewhere) = &agent.passthrough {
         let below = binding.path();
         let called = (agent.as_ref(), elsewhere.as_ref());
-        let answer = passthrough::forward(request, edge, &caller, called, below, body).await?;
+        let answer = passthrough::forward(request, edge, caller, called, below, body).await?;
         return Ok(cut::ending_with(answer, caller.cut()));
     }
     // The envelope, and the version: it decides what method, path and parameters mean.
     let call = binding.open(request, &body)?;
+    trail.asks_for(caller, call.name());
     // The operation. Whose task it is is decided by the task itself, for every operation alike.
     let asking = Asking {
         edge,
-        caller: &caller,
+        caller,
         agent: &agent,
         version: call.version(),
         traceparent: auth::header(request, "traceparent"),
@@ -176,6 +267,35 @@ async fn call_agent(
     asking.acknowledge_extensions(answer.headers_mut());
     // A stream lasts as long as what its caller may do.
     Ok(cut::ending_with(answer, caller.cut()))
+}
+
+/// Records calls of peers, and notes how the public behaves.
+fn settle(
+    visit: &Visit<'_>,
+    caller: &Caller,
+    trail: Trail,
+    answer: Result<HttpResponse, Failure>,
+) -> Result<HttpResponse, Failure> {
+    let &Visit { request, edge, .. } = visit;
+    if matches!(caller.source, Source::Operator) {
+        return answer;
+    }
+    // As the caller is told, because the status depends on it.
+    let answer = answer.map_err(|failure| failure.told_as(visit.binding.form(request)));
+    let status = trail::status(&answer);
+    match &caller.source {
+        Source::Operator => {}
+        Source::Peer(..) => trail::record_call(request, edge, caller, trail, status),
+        Source::Public(id) => {
+            let conduct = if status == StatusCode::OK {
+                Conduct::Good
+            } else {
+                Conduct::Bad
+            };
+            public::note(edge, id.as_deref(), conduct);
+        }
+    }
+    answer
 }
 
 /// A call to an agent of a peer: the same gates, then federation instead of an operation.
@@ -192,6 +312,8 @@ async fn call_peer(
     let caller = auth::identify(request, edge).await?;
     // Peers do not reach other peers through us: whom they may call is between them.
     auth::require_operator(request, edge, &caller)?;
+    auth::require_role(request, edge, &caller)?;
+    auth::check_rate(request, edge, &caller).await?;
     let body = limits::read_body(request, payload, &edge.limits).await?;
     // What is no call is refused here; a peer is not troubled with it.
     let call = binding.open(request, &body)?;
@@ -201,19 +323,20 @@ async fn call_peer(
     Ok(cut::ending_with(answer, cut.as_ref()))
 }
 
-fn find_agent(
-    request: &HttpRequest,
-    edge: &Edge,
-    target: &Target,
-    caller: &auth::Caller,
-) -> Result<Arc<HostedAgent>, Failure> {
+fn find_agent(visit: &Visit<'_>, caller: &Caller) -> Result<Arc<HostedAgent>, Failure> {
+    let &Visit {
+        request,
+        edge,
+        target,
+        ..
+    } = visit;
     let table = edge.agents.load();
     let found = match target {
         Target::Named(id) => table.find(id),
         Target::Default => table.default_agent(),
     };
-    if found.is_some_and(|agent| !caller.may_see(agent.visibility)) {
-        auth::refuse_caller(request, edge, caller, "private_agent");
+    if found.is_some_and(|agent| !caller.may_see(&agent.id, agent.visibility)) {
+        auth::refuse_caller(request, edge, caller, "hidden_agent");
         return Err(rpc::agent_not_found(&Id::Null));
     }
     found
@@ -234,12 +357,12 @@ pub fn routes(config: &mut web::ServiceConfig) {
     config
         .service(only(
             &["/agents/{id}", "/agents/{id}/"],
-            web::post().to(named),
+            web::post().to(entry::named),
         ))
-        .service(only(&DEFAULT_AGENT, web::post().to(default)))
+        .service(only(&DEFAULT_AGENT, web::post().to(entry::default)))
         .service(only(
             &[OF_PEER, &format!("{OF_PEER}/")],
-            web::post().to(of_peer),
+            web::post().to(entry::of_peer),
         ))
         .configure(card::routes)
         .configure(peers_admin::routes)
@@ -270,10 +393,16 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(only(&["/readyz"], web::get().to(operator::ready)))
         .service(only(&["/metrics"], web::get().to(operator::metrics)))
         // HTTP+JSON: whatever else is below an agent. Last, because the first path that fits is taken.
-        .route("/agents/{id}/{below:.*}", web::to(named_below))
-        .route("/api/a2a/rest/{below:.*}", web::to(default_below))
-        .route("/api/a2a/federated/rest/{below:.*}", web::to(default_below))
-        .route(&format!("{OF_PEER}/{{below:.*}}"), web::to(of_peer_below))
+        .route("/agents/{id}/{below:.*}", web::to(entry::named_below))
+        .route("/api/a2a/rest/{below:.*}", web::to(entry::default_below))
+        .route(
+            "/api/a2a/federated/rest/{below:.*}",
+            web::to(entry::default_below),
+        )
+        .route(
+            &format!("{OF_PEER}/{{below:.*}}"),
+            web::to(entry::of_peer_below),
+        )
         .default_service(web::to(operator::nothing_here));
 }
 
@@ -283,90 +412,4 @@ fn only(paths: &[&str], route: Route) -> Resource {
     web::resource(paths)
         .route(route)
         .default_service(web::to(operator::wrong_method))
-}
-
-async fn named(
-    request: HttpRequest,
-    payload: web::Payload,
-    edge: web::Data<Edge>,
-    id: web::Path<String>,
-) -> Result<HttpResponse, Failure> {
-    let target = Target::Named(id.into_inner());
-    let binding = Binding::JsonRpc;
-    let call = call_agent(&request, payload, &edge, &target, &binding);
-    finished(&request, &edge, &binding, call).await
-}
-
-async fn named_below(
-    request: HttpRequest,
-    payload: web::Payload,
-    edge: web::Data<Edge>,
-    id: web::Path<(String, String)>,
-) -> Result<HttpResponse, Failure> {
-    let target = Target::Named(id.into_inner().0);
-    let binding = Binding::below(&request);
-    let call = call_agent(&request, payload, &edge, &target, &binding);
-    finished(&request, &edge, &binding, call).await
-}
-
-async fn default(
-    request: HttpRequest,
-    payload: web::Payload,
-    edge: web::Data<Edge>,
-) -> Result<HttpResponse, Failure> {
-    let binding = Binding::JsonRpc;
-    let call = call_agent(&request, payload, &edge, &Target::Default, &binding);
-    finished(&request, &edge, &binding, call).await
-}
-
-async fn default_below(
-    request: HttpRequest,
-    payload: web::Payload,
-    edge: web::Data<Edge>,
-) -> Result<HttpResponse, Failure> {
-    let binding = Binding::below(&request);
-    let call = call_agent(&request, payload, &edge, &Target::Default, &binding);
-    finished(&request, &edge, &binding, call).await
-}
-
-async fn of_peer(
-    request: HttpRequest,
-    payload: web::Payload,
-    edge: web::Data<Edge>,
-    path: web::Path<(String, String)>,
-) -> Result<HttpResponse, Failure> {
-    let (peer, agent) = path.into_inner();
-    let path = peer::PeerPath { peer, agent };
-    let binding = Binding::JsonRpc;
-    let call = call_peer(&request, payload, &edge, &path, &binding);
-    finished(&request, &edge, &binding, call).await
-}
-
-async fn of_peer_below(
-    request: HttpRequest,
-    payload: web::Payload,
-    edge: web::Data<Edge>,
-    path: web::Path<(String, String, String)>,
-) -> Result<HttpResponse, Failure> {
-    let (peer, agent, _) = path.into_inner();
-    let path = peer::PeerPath { peer, agent };
-    let binding = Binding::below(&request);
-    let call = call_peer(&request, payload, &edge, &path, &binding);
-    finished(&request, &edge, &binding, call).await
-}
-
-/// Counts calls that ended without an operation done, and tells every failure in the form of the binding.
-async fn finished(
-    request: &HttpRequest,
-    edge: &Edge,
-    binding: &Binding,
-    call: impl Future<Output = Result<HttpResponse, Failure>>,
-) -> Result<HttpResponse, Failure> {
-    call.await.map_err(|failure| {
-        if failure.is_refusal() {
-            let labels = (RpcMethod::Other, Answered::Refused);
-            edge.metrics.calls.count(labels);
-        }
-        failure.told_as(binding.form(request))
-    })
 }

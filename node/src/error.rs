@@ -14,9 +14,14 @@ use archipel_protocol::a2a::Version;
 use archipel_protocol::error::{ErrorCode, RpcError};
 use archipel_protocol::jsonrpc::{self, Id, Refused};
 use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::limiter::Held;
 
 /// Names, in the metadata of an error, the seconds after which to try again.
 pub const RETRY_AFTER_SECONDS: &str = "retryAfterSeconds";
+
+const TOO_MANY: &str = "Too many requests";
 
 /// See the module.
 #[derive(Debug)]
@@ -39,6 +44,8 @@ pub enum Form {
 enum Public {
     /// `{"error","message"}` with its status (contract/federation.md 2 and 5).
     Gate { gate: Gate, message: &'static str },
+    /// Somebody comes too often (contract/federation.md 6, contract/public-tier.md 5).
+    Limited { held: Held, tier: Tier },
     /// An error of the protocol.
     Rpc {
         id: Id,
@@ -55,6 +62,10 @@ pub enum Gate {
     BadRequest,
     /// 401.
     Unauthorized,
+    /// 401, to somebody without any credential: they are told nothing more.
+    Stranger,
+    /// 401, to somebody with a bearer token that is none of ours.
+    InvalidToken,
     /// 403.
     Forbidden,
     /// 404.
@@ -71,7 +82,8 @@ impl Gate {
     fn row(self) -> (StatusCode, &'static str) {
         match self {
             Self::BadRequest => (StatusCode::BAD_REQUEST, "Bad Request"),
-            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "Unauthorized"),
+            Self::Unauthorized | Self::Stranger => (StatusCode::UNAUTHORIZED, "Unauthorized"),
+            Self::InvalidToken => (StatusCode::UNAUTHORIZED, "Invalid API token"),
             Self::Forbidden => (StatusCode::FORBIDDEN, "Forbidden"),
             Self::NotFound => (StatusCode::NOT_FOUND, "Not Found"),
             Self::WrongMethod => (StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed"),
@@ -80,12 +92,18 @@ impl Gate {
         }
     }
 
+    /// Whether its body has a message. Of strangers the contract says what they are told, to the letter
+    /// (contract/public-tier.md 4), so that nobody can tell a node with a public tier by it.
+    fn says_why(self) -> bool {
+        !matches!(self, Self::Stranger | Self::InvalidToken)
+    }
+
     fn told(self, message: &'static str) -> RestStatus {
         RestStatus {
             code: self.row().0.as_u16(),
             status: match self {
                 Self::BadRequest | Self::UriTooLong => "INVALID_ARGUMENT",
-                Self::Unauthorized => "UNAUTHENTICATED",
+                Self::Unauthorized | Self::Stranger | Self::InvalidToken => "UNAUTHENTICATED",
                 Self::Forbidden => "PERMISSION_DENIED",
                 Self::NotFound => "NOT_FOUND",
                 Self::WrongMethod => "UNIMPLEMENTED",
@@ -96,7 +114,21 @@ impl Gate {
     }
 }
 
+/// Whose calls are limited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tier {
+    /// Those of callers who are known, or claim to be.
+    Known,
+    /// Those of the public.
+    Public,
+}
+
 impl Failure {
+    /// A call that comes too soon.
+    pub fn limited(held: Held, tier: Tier) -> Self {
+        Self::of(Public::Limited { held, tier })
+    }
+
     /// A refusal of a gate.
     pub fn gate(gate: Gate, message: &'static str) -> Self {
         Self::of(Public::Gate { gate, message })
@@ -153,6 +185,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.public {
             Public::Gate { gate, message } => write!(f, "{}: {message}", gate.row().1),
+            Public::Limited { .. } => f.write_str(TOO_MANY),
             Public::Rpc { error, .. } => write!(f, "{}: {}", error.code.reason(), error.message),
         }
     }
@@ -162,6 +195,7 @@ impl ResponseError for Failure {
     fn status_code(&self) -> StatusCode {
         match &self.public {
             Public::Gate { gate, .. } => gate.row().0,
+            Public::Limited { .. } => StatusCode::TOO_MANY_REQUESTS,
             Public::Rpc {
                 by_operation: true, ..
             } if self.form != Form::HttpJson => StatusCode::OK,
@@ -179,6 +213,12 @@ impl ResponseError for Failure {
         if status == StatusCode::SERVICE_UNAVAILABLE || self.is_unavailable() {
             response.insert_header((RETRY_AFTER, self.retry_after()));
         }
+        if let Public::Limited { held, .. } = &self.public {
+            response
+                .insert_header((RETRY_AFTER, held.retry_after_seconds))
+                .insert_header(("x-ratelimit-limit", held.limit))
+                .insert_header(("x-ratelimit-remaining", 0_u64));
+        }
         if status == StatusCode::UNAUTHORIZED {
             response.insert_header((WWW_AUTHENTICATE, "Bearer"));
         }
@@ -186,8 +226,11 @@ impl ResponseError for Failure {
         match (self.form, &self.public) {
             (Form::JsonRpc(_), Public::Gate { gate, message }) => response.json(GateBody {
                 error: gate.row().1,
-                message,
+                message: gate.says_why().then_some(message),
             }),
+            (Form::JsonRpc(_), Public::Limited { held, tier }) => {
+                response.json(limited(*held, *tier))
+            }
             (Form::JsonRpc(Version::V1), Public::Rpc { id, error, .. }) => {
                 response.body(jsonrpc::encode_error(id, error))
             }
@@ -196,6 +239,13 @@ impl ResponseError for Failure {
             }
             (Form::HttpJson, Public::Gate { gate, message }) => response.body(encode(&RestBody {
                 error: gate.told(message),
+            })),
+            (Form::HttpJson, Public::Limited { .. }) => response.body(encode(&RestBody {
+                error: RestStatus {
+                    code: status.as_u16(),
+                    status: "RESOURCE_EXHAUSTED",
+                    message: TOO_MANY,
+                },
             })),
             (Form::HttpJson, Public::Rpc { error, .. }) => response.body(encode(&error.rest())),
         }
@@ -228,7 +278,7 @@ impl Failure {
     fn retry_after(&self) -> &str {
         let metadata = match &self.public {
             Public::Rpc { error, .. } => error.metadata.as_slice(),
-            Public::Gate { .. } => &[],
+            Public::Gate { .. } | Public::Limited { .. } => &[],
         };
         metadata
             .iter()
@@ -262,5 +312,23 @@ fn encode(body: &impl Serialize) -> Vec<u8> {
 #[derive(Serialize)]
 struct GateBody {
     error: &'static str,
-    message: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'static str>,
+}
+
+/// Told under no id, even where the call had one: it was not looked at.
+fn limited(held: Held, tier: Tier) -> Value {
+    let seconds = held.retry_after_seconds;
+    match tier {
+        Tier::Known => json!({"error": TOO_MANY, "retryAfterSeconds": seconds}),
+        Tier::Public => json!({
+            "jsonrpc": "2.0",
+            "id": null,
+            "error": {
+                "code": -32005,
+                "message": format!("{TOO_MANY}."),
+                "data": {"retryAfterSeconds": seconds, "limit": held.limit},
+            },
+        }),
+    }
 }

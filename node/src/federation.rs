@@ -113,6 +113,12 @@ pub enum FederationRefusal {
     /// Whether it was used before cannot be told now.
     #[error("whether the federation token was used before cannot be told")]
     Undecided,
+    /// The shared secret itself came where only tokens are taken.
+    #[error("the shared secret is not taken instead of a token")]
+    SecretNotTaken,
+    /// What came as the shared secret is not it.
+    #[error("the federation secret is wrong")]
+    WrongSecret,
 }
 
 /// What a refusal means to the caller (`contract/federation.md` 2): one answer each.
@@ -130,6 +136,19 @@ pub enum RefusalKind {
     TryLater,
     /// 508, it goes round in a loop.
     Loop,
+    /// 403, not this way.
+    NotThisWay,
+    /// 401, invalid credentials.
+    WrongSecret,
+}
+
+/// How a caller proves to be a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// A token for this one call.
+    Token,
+    /// The secret that all peers share, as Hive once did it: whoever sees one call can make others.
+    LegacySecret,
 }
 
 impl FederationRefusal {
@@ -142,6 +161,8 @@ impl FederationRefusal {
             Self::Loop => RefusalKind::Loop,
             Self::Replayed => RefusalKind::AlreadyUsed,
             Self::Undecided => RefusalKind::TryLater,
+            Self::SecretNotTaken => RefusalKind::NotThisWay,
+            Self::WrongSecret => RefusalKind::WrongSecret,
         }
     }
 
@@ -156,6 +177,22 @@ impl FederationRefusal {
             Self::Replayed => "replayed",
             Self::BeforeEpoch => "before_epoch",
             Self::Undecided => "undecided",
+            Self::SecretNotTaken => "legacy_secret",
+            Self::WrongSecret => "wrong_secret",
+        }
+    }
+
+    /// Whether somebody tried what they have no right to; not so where the node lacks something, or has lost its memory.
+    pub fn speaks_against_caller(self) -> bool {
+        match self {
+            Self::NotValidNow(_) | Self::Invalid(_) | Self::Replayed | Self::WrongSecret => true,
+            Self::Disabled
+            | Self::NotConfigured
+            | Self::Suspended
+            | Self::Loop
+            | Self::BeforeEpoch
+            | Self::Undecided
+            | Self::SecretNotTaken => false,
         }
     }
 }

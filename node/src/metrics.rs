@@ -58,6 +58,26 @@ impl TaskMetrics {
 }
 
 metrics! {
+    /// What became of a call that is counted against a limit.
+    pub enum Limited = "outcome" {
+        Admitted = "admitted",
+        Denied = "denied",
+        DeniedAgain = "denied_again",
+        Blocked = "blocked",
+        Undecided = "undecided",
+        Failing = "failing",
+    }
+}
+
+metrics! {
+    /// What is counted of limits.
+    pub struct LimiterMetrics {
+        /// Calls of peers and public callers by what the limits said: denied_again was not counted anew, undecided means that the store of the limits does not answer, failing that an address presented too many bad credentials.
+        pub calls: Counter<Limited> = "archipel_limited_calls_total";
+    }
+}
+
+metrics! {
     /// Why an agent was not called.
     pub enum NotCalled = "reason" {
         Paused = "paused",

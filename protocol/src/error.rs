@@ -92,6 +92,8 @@ error_table! {
     LoopDetected = -32000, 508, "FAILED_PRECONDITION", OUR_DOMAIN, "LOOP_DETECTED";
     /// We cannot keep what we would have to acknowledge, or decide what we would have to decide.
     Unavailable = -32000, 503, "UNAVAILABLE", OUR_DOMAIN, "UNAVAILABLE";
+    /// The caller has no right to the operation.
+    MethodNotAllowed = -32000, 403, "PERMISSION_DENIED", OUR_DOMAIN, "METHOD_NOT_ALLOWED";
     /// The body is too large (contract: gateway and node answer -32700).
     PayloadTooLarge = -32700, 413, "INVALID_ARGUMENT", OUR_DOMAIN, "PAYLOAD_TOO_LARGE";
     /// The body did not come in time.

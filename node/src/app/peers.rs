@@ -1,14 +1,19 @@
-//! How peers come and go: the owner of that, and each worker's way to it.
+//! Who is trusted, how peers are called, and how they come and go: the owner of that, and each worker's way to it.
 
 use std::sync::Arc;
 
 use actix::{Actor, Addr};
 use archipel_kit::clock::Clock;
+use archipel_protocol::ids::Origin;
 
+use super::StartError;
 use super::stores::Stores;
+use crate::config::NodeSettings;
 use crate::edge::peers_admin::{Guests, PeerDesk};
 use crate::egress::Egress;
 use crate::federation::Federation;
+use crate::federation::acting::CallerNames;
+use crate::federation::outbound::Outbound;
 use crate::pairing::{Pairing, PairingPorts};
 use crate::replay::ReplayGuard;
 use crate::store::peers::PeerRows;
@@ -45,4 +50,39 @@ pub(super) fn start(
         },
         pairing,
     }
+}
+
+/// Who is trusted, told with what is hardly meant so.
+pub(super) fn federation(
+    settings: &NodeSettings,
+    origin: &Origin,
+) -> Result<Arc<Federation>, StartError> {
+    let federation = Federation::from_settings(
+        origin,
+        settings.dialect.into(),
+        &settings.federation,
+        &settings.peers,
+        settings.trust.cards,
+    );
+    let federation = federation.map_err(StartError::Settings)?;
+    for warning in federation.warnings() {
+        tracing::warn!(warning, "federation");
+    }
+    Ok(Arc::new(federation))
+}
+
+/// The way to peers.
+pub(super) fn outbound(
+    settings: &NodeSettings,
+    federation: &Arc<Federation>,
+    egress: Arc<Egress>,
+    clock: &Arc<dyn Clock>,
+) -> Arc<Outbound> {
+    Arc::new(Outbound::new(
+        Arc::clone(federation),
+        egress,
+        Arc::clone(clock),
+        settings.federation.outbound_limits(),
+        CallerNames::from_settings(settings),
+    ))
 }

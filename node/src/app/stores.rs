@@ -7,6 +7,7 @@ use archipel_kit::clock::Clock;
 use crate::app::StartError;
 use crate::bus::{BusAdapter, Received};
 use crate::config::{Durability, KeepFor, NodeSettings, StoreKind};
+use crate::limiter::{Limiter, MemoryLimiter};
 use crate::replicas::Replicas;
 use crate::store::agents::{AgentRow, AgentStore, MemoryAgents};
 use crate::store::embedded::{self, EmbeddedSettings, EmbeddedStore};
@@ -23,6 +24,7 @@ pub(super) struct Stores {
     pub(super) audit: Arc<dyn AuditStore>,
     pub(super) agents: Arc<dyn AgentStore>,
     pub(super) peers: Arc<dyn PeerStore>,
+    pub(super) limiter: Arc<dyn Limiter>,
     pub(super) retention: Retention,
     redis: Option<Arc<RedisStore>>,
     embedded: Option<Arc<EmbeddedStore>>,
@@ -49,12 +51,14 @@ impl Stores {
         // An address that is none was refused with the rest of the configuration.
         if let Ok(Some(address)) = Address::from_settings(&settings.redis) {
             let store = Arc::new(RedisStore::open(address, &settings.redis, clock)?);
+            let limiter = store.clone();
             let retention = retention(settings, settings.retention.keep_count);
             return Ok(Self {
                 redis: Some(store.clone()),
-                ..Self::of(store.clone(), Kept::by(&store), retention)
+                ..Self::of(store.clone(), Kept::by(&store), limiter, retention)
             });
         }
+        let limiter = Arc::new(MemoryLimiter::new(clock));
         match settings.store {
             StoreKind::Memory => {
                 let keep_count = settings.retention.keep_count_in_memory;
@@ -64,7 +68,7 @@ impl Stores {
                     peers: Arc::new(MemoryPeers::default()),
                 };
                 let retention = retention(settings, keep_count);
-                Ok(Self::of(Arc::new(store), kept, retention))
+                Ok(Self::of(Arc::new(store), kept, limiter, retention))
             }
             StoreKind::Embedded => {
                 let store = Arc::new(EmbeddedStore::open(&EmbeddedSettings {
@@ -75,13 +79,13 @@ impl Stores {
                 let retention = retention(settings, settings.retention.keep_count);
                 Ok(Self {
                     embedded: Some(store.clone()),
-                    ..Self::of(store.clone(), Kept::by(&store), retention)
+                    ..Self::of(store.clone(), Kept::by(&store), limiter, retention)
                 })
             }
         }
     }
 
-    fn of<S>(store: Arc<S>, kept: Kept, retention: Retention) -> Self
+    fn of<S>(store: Arc<S>, kept: Kept, limiter: Arc<dyn Limiter>, retention: Retention) -> Self
     where
         S: TaskStore + WebhookStore + ClaimStore + AuditStore + 'static,
     {
@@ -92,6 +96,7 @@ impl Stores {
             audit: store,
             agents: kept.agents,
             peers: kept.peers,
+            limiter,
             retention,
             redis: None,
             embedded: None,

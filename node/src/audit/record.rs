@@ -22,8 +22,23 @@ pub struct AuditRecord {
     /// Where the request came from.
     pub client: Option<IpAddr>,
     pub request_id: Option<AuditText>,
+    /// Of a call that came through federation.
+    pub call: Option<CallFacts>,
     /// How many records were dropped; the audit itself sets it, in `audit.dropped`.
     pub count: Option<u64>,
+}
+
+/// How a call came, and what was answered (contract/federation.md 10).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CallFacts {
+    /// What proved the caller.
+    pub auth: &'static str,
+    /// Of its token.
+    pub algorithm: Option<&'static str>,
+    /// By which path it came in.
+    pub entrypoint: &'static str,
+    /// Of the answer.
+    pub status: u16,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -34,6 +49,9 @@ pub enum AuditAction {
     AuthRefused,
     #[serde(rename = "federation.accepted")]
     FederationAccepted,
+    /// A call of an agent, as the contract names it.
+    #[serde(rename = "mesh.federation.inbound_jsonrpc")]
+    FederationCall,
     #[serde(rename = "federation.refused")]
     FederationRefused,
     #[serde(rename = "task.started")]
@@ -85,6 +103,7 @@ impl AuditRecord {
             method: None,
             client: None,
             request_id: None,
+            call: None,
             count: None,
         }
     }
@@ -105,16 +124,20 @@ impl AuditRecord {
         let members = Members {
             action: self.action,
             agent: self.agent.as_ref(),
+            algorithm: self.call.and_then(|call| call.algorithm),
             at: at_ms,
+            auth: self.call.map(|call| call.auth),
             caller: self.caller.as_ref(),
             client: self.client,
             count: self.count,
+            entrypoint: self.call.map(|call| call.entrypoint),
             method: self.method.as_ref(),
             outcome: self.outcome,
             peer: self.peer.as_ref(),
             reason: self.reason,
             request_id: self.request_id.as_ref(),
             seq,
+            status: self.call.map(|call| call.status),
         };
         // Texts and numbers cannot fail to be written.
         serde_json::to_string(&members).unwrap_or_default()
@@ -151,13 +174,19 @@ struct Members<'a> {
     action: AuditAction,
     #[serde(skip_serializing_if = "Option::is_none")]
     agent: Option<&'a AuditText>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    algorithm: Option<&'static str>,
     at: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auth: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     caller: Option<&'a AuditText>,
     #[serde(skip_serializing_if = "Option::is_none")]
     client: Option<IpAddr>,
     #[serde(skip_serializing_if = "Option::is_none")]
     count: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    entrypoint: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     method: Option<&'a AuditText>,
     outcome: AuditOutcome,
@@ -168,6 +197,8 @@ struct Members<'a> {
     #[serde(rename = "requestId", skip_serializing_if = "Option::is_none")]
     request_id: Option<&'a AuditText>,
     seq: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
 }
 
 #[cfg(test)]
@@ -186,6 +217,12 @@ mod tests {
             method: Some("SendMessage".into()),
             client: Some("::1".parse().unwrap()),
             request_id: Some("r-1".into()),
+            call: Some(CallFacts {
+                auth: "jwt",
+                algorithm: Some("Ed25519"),
+                entrypoint: "main",
+                status: 200,
+            }),
             count: Some(7),
             ..AuditRecord::new(AuditAction::FederationRefused, AuditOutcome::Refused)
         }
@@ -208,7 +245,7 @@ mod tests {
             caller: Some("alice".into()),
             ..full()
         };
-        let expected = r#"{"action":"federation.refused","agent":"echo","at":5,"caller":"alice","client":"::1","count":7,"method":"SendMessage","outcome":"refused","peer":"beta","reason":"bad_sig","requestId":"r-1","seq":9}"#;
+        let expected = r#"{"action":"federation.refused","agent":"echo","algorithm":"Ed25519","at":5,"auth":"jwt","caller":"alice","client":"::1","count":7,"entrypoint":"main","method":"SendMessage","outcome":"refused","peer":"beta","reason":"bad_sig","requestId":"r-1","seq":9,"status":200}"#;
         assert_eq!(record.to_canonical(9, 5), expected);
     }
 

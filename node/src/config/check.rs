@@ -10,6 +10,7 @@ use archipel_protocol::ids::Origin;
 use crate::config::{AgentKind, Broker, CardCheck, ConfigSource, NodeSettings};
 use crate::federation::Federation;
 use crate::federation::files::PeerFiles;
+use crate::public::PublicTier;
 use crate::store::redis::Address;
 
 /// Checks a whole configuration.
@@ -19,6 +20,7 @@ pub(super) fn node(settings: &NodeSettings, problems: &mut Problems) {
     card_key(settings, problems);
     origin_and_federation(settings, problems);
     redis(settings, problems);
+    public(settings, problems);
     if settings.gateway_enforced && settings.gateway_secret.is_none() {
         problems.add(
             "gateway_enforced",
@@ -94,6 +96,13 @@ fn secrets(settings: &NodeSettings, problems: &mut Problems) {
                 "is too easy to guess: at least 32 characters, more than 4 of them different",
             );
         }
+    }
+}
+
+fn public(settings: &NodeSettings, problems: &mut Problems) {
+    PublicTier::from_settings(&settings.public, problems);
+    if settings.public.enabled && !settings.a2a_enabled {
+        problems.add("public.enabled", "needs a2a_enabled");
     }
 }
 

@@ -1,23 +1,32 @@
-//! Who calls: the gateway's secret, federation tokens, the operator's bearer token. Nobody else.
+//! Who calls: the gateway's secret, what proves a peer (`peer`), the operator's bearer token. Nobody else is known; what
+//! becomes of strangers is `public`'s to say.
 //!
 //! A credential that is there and wrong is refused; it never falls back to another way in. The order of the federation
 //! checks and their statuses are the contract's (contract/federation.md 2 and 5). Every refusal leaves an audit record.
+//! `allowlist`, `rights` (what those who are known may do) and `trail` (what is written down of calls from peers) stand beside.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use actix_web::HttpRequest;
-use actix_web::http::header::AUTHORIZATION;
-use archipel_protocol::error::{ErrorCode, RpcError};
-use archipel_protocol::jsonrpc::Id;
+use actix_web::http::header::{AUTHORIZATION, HeaderName};
 use archipel_protocol::names::Dialect;
 
 use crate::audit::{AuditAction, AuditOutcome, AuditRecord, Record};
-use crate::config::Visibility;
 use crate::edge::Edge;
-use crate::error::{Failure, Gate};
+use crate::error::{Failure, Gate, Tier};
 use crate::federation::acting::Behind;
 use crate::federation::peers::Cut;
-use crate::federation::{FederationRefusal, PeerIdentity, RefusalKind, VerifyPeer};
+use crate::federation::{PeerIdentity, Proof};
+
+pub(super) mod allowlist;
+mod peer;
+mod rights;
+pub(super) mod trail;
+
+pub use allowlist::Allowlist;
+pub(super) use peer::check_rate;
+pub(super) use rights::{check_operation, require_role};
 
 /// Somebody who was let in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,24 +42,18 @@ pub struct Caller {
 pub enum Source {
     /// With the operator's token.
     Operator,
-    /// Through federation.
-    Peer(PeerIdentity),
+    /// Through federation, and with what proof.
+    Peer(Box<PeerIdentity>, Proof),
+    /// As one of the public, with a name for their reputation if they have one.
+    Public(Option<Arc<str>>),
 }
 
 impl Caller {
     /// What ends the streams of this caller before they are over.
     pub(super) fn cut(&self) -> Option<&Cut> {
         match &self.source {
-            Source::Operator => None,
-            Source::Peer(identity) => identity.peer.as_ref().map(|peer| &peer.cut),
-        }
-    }
-
-    /// Whether the caller may know of an agent.
-    pub fn may_see(&self, visibility: Visibility) -> bool {
-        match self.source {
-            Source::Operator => true,
-            Source::Peer(_) => visibility != Visibility::Private,
+            Source::Operator | Source::Public(_) => None,
+            Source::Peer(identity, _) => identity.peer.as_ref().map(|peer| &peer.cut),
         }
     }
 
@@ -59,10 +62,43 @@ impl Caller {
         Behind {
             principal: &self.principal,
             came_from: match &self.source {
-                Source::Operator => None,
-                Source::Peer(identity) => Some(identity),
+                Source::Operator | Source::Public(_) => None,
+                Source::Peer(identity, _) => Some(identity),
             },
         }
+    }
+}
+
+/// Who stands before the gates.
+pub(super) enum Arrival {
+    Known(Caller),
+    Unknown(Stranger),
+}
+
+/// Somebody without a credential, or with a bearer token that is none of ours.
+pub(super) struct Stranger {
+    has_token: bool,
+}
+
+impl Stranger {
+    /// Sends them away.
+    pub(super) fn refuse(&self, request: &HttpRequest, edge: &Edge) -> Failure {
+        if self.has_token {
+            return self.refuse_token(request, edge);
+        }
+        audit_refusal(request, edge, AuditAction::AuthRefused, "no_credential");
+        Failure::gate(Gate::Stranger, "authentication is required")
+    }
+
+    fn refuse_token(&self, request: &HttpRequest, edge: &Edge) -> Failure {
+        count_failure(request, edge);
+        audit_refusal(request, edge, AuditAction::AuthRefused, "wrong_token");
+        Failure::gate(Gate::InvalidToken, "invalid token")
+    }
+
+    /// Whether they presented a bearer token.
+    pub(super) fn has_token(&self) -> bool {
+        self.has_token
     }
 }
 
@@ -97,61 +133,74 @@ pub(super) fn check_gateway(request: &HttpRequest, edge: &Edge) -> Result<(), Fa
         return Ok(());
     }
     audit_refusal(request, edge, AuditAction::AuthRefused, reason);
+    if presented.is_some() {
+        count_failure(request, edge);
+    }
     Err(Failure::gate(
         Gate::Forbidden,
         "calls must come through the gateway",
     ))
 }
 
-/// Who calls.
-pub(super) async fn identify(request: &HttpRequest, edge: &Edge) -> Result<Caller, Failure> {
+/// Who calls, as far as we know them.
+pub(super) async fn recognise(request: &HttpRequest, edge: &Edge) -> Result<Arrival, Failure> {
+    // Whoever keeps failing waits, whatever they present: finding out whether it is right this time is what costs.
+    if !edge.failures.is_quiet() && presents_credential(request) {
+        check_failures(request, edge)?;
+    }
     let dialect = edge.gates.dialect;
     let token = either(request, dialect, Dialect::federation_jwt_header);
     let secret = either(request, dialect, Dialect::federation_secret_header);
-    match (token, secret) {
+    let (proof, presented) = match (token, secret) {
         (Some(_), Some(_)) => {
-            audit_refusal(
-                request,
-                edge,
-                AuditAction::FederationRefused,
-                "both_headers",
-            );
-            Err(Failure::gate(
+            let action = AuditAction::FederationRefused;
+            audit_refusal(request, edge, action, "both_headers");
+            return Err(Failure::gate(
                 Gate::BadRequest,
                 "send a federation token or a federation secret, not both",
-            ))
+            ));
         }
-        (Some(token), None) => identify_peer(request, edge, token).await,
-        (None, Some(_)) => {
-            audit_refusal(
-                request,
-                edge,
-                AuditAction::FederationRefused,
-                "legacy_secret",
-            );
-            if !edge.gates.federation {
-                return Err(federation_failure(RefusalKind::Failed));
-            }
-            Err(Failure::gate(
-                Gate::Forbidden,
-                "this node takes federation tokens, not the shared secret",
-            ))
+        (Some(token), None) => (Proof::Token, token),
+        (None, Some(secret)) => (Proof::LegacySecret, secret),
+        (None, None) => {
+            check_single(request, edge, [AUTHORIZATION])?;
+            return Ok(recognise_operator(request, edge));
         }
-        (None, None) => identify_operator(request, edge),
+    };
+    check_single(
+        request,
+        edge,
+        federation_headers().map(HeaderName::from_static),
+    )?;
+    let known = peer::recognise(request, edge, proof, presented).await?;
+    Ok(Arrival::Known(known))
+}
+
+/// Who calls, where nobody else is let in.
+pub(super) async fn identify(request: &HttpRequest, edge: &Edge) -> Result<Caller, Failure> {
+    match recognise(request, edge).await? {
+        Arrival::Known(caller) => {
+            peer::record_acceptance(request, edge, &caller);
+            Ok(caller)
+        }
+        Arrival::Unknown(stranger) => Err(stranger.refuse(request, edge)),
     }
 }
 
 /// Whether the request says who calls, rightly or wrongly: where strangers are welcome, only the others are identified.
 pub(super) fn presents_credential(request: &HttpRequest) -> bool {
-    let federation = Dialect::ALL.into_iter().flat_map(|dialect| {
+    federation_headers()
+        .chain([AUTHORIZATION.as_str()])
+        .any(|name| header(request, name).is_some())
+}
+
+fn federation_headers() -> impl Iterator<Item = &'static str> {
+    Dialect::ALL.into_iter().flat_map(|dialect| {
         [
             dialect.federation_jwt_header(),
             dialect.federation_secret_header(),
         ]
-    });
-    federation
-        .chain([AUTHORIZATION.as_str()])
-        .any(|name| header(request, name).is_some())
+    })
 }
 
 /// Refuses whoever is not the operator.
@@ -162,7 +211,7 @@ pub(super) fn require_operator(
 ) -> Result<(), Failure> {
     match caller.source {
         Source::Operator => Ok(()),
-        Source::Peer(_) => {
+        Source::Peer(..) | Source::Public(_) => {
             refuse_caller(request, edge, caller, "operator_only");
             Err(Failure::gate(
                 Gate::Forbidden,
@@ -186,96 +235,69 @@ pub(super) fn refuse_caller(
     });
 }
 
-async fn identify_peer(request: &HttpRequest, edge: &Edge, token: &str) -> Result<Caller, Failure> {
-    let verify = VerifyPeer {
-        token: token.to_owned(),
-        request_id: request_id(request).map(str::to_owned),
-        span: tracing::Span::current(),
-    };
-    let verified = edge
-        .verifier
-        .send(verify)
-        .await
-        .unwrap_or(Err(FederationRefusal::Undecided));
-    match verified {
-        Ok(peer) => {
-            record(
-                request,
-                edge,
-                AuditAction::FederationAccepted,
-                AuditOutcome::Accepted,
-                |record| {
-                    record.caller = Some(peer.principal.as_ref().into());
-                    record.peer = Some(peer.issuer.as_str().into());
-                },
-            );
-            Ok(Caller {
-                principal: Arc::clone(&peer.principal),
-                source: Source::Peer(peer),
-            })
-        }
-        Err(refusal) => {
-            audit_refusal(
-                request,
-                edge,
-                AuditAction::FederationRefused,
-                refusal.reason(),
-            );
-            Err(federation_failure(refusal.kind()))
-        }
-    }
-}
-
-fn federation_failure(kind: RefusalKind) -> Failure {
-    let (gate, message) = match kind {
-        RefusalKind::Loop => {
-            let message = "the call has come through this node already";
-            let error = RpcError::new(ErrorCode::LoopDetected, message);
-            return Failure::rpc_with_status(Id::Null, error);
-        }
-        RefusalKind::Failed => (Gate::Unauthorized, "federation authentication failed"),
-        RefusalKind::NotValidNow => (
-            Gate::Unauthorized,
-            "the federation token is not valid at this time",
-        ),
-        RefusalKind::Invalid => (Gate::Unauthorized, "the federation token is not valid"),
-        RefusalKind::AlreadyUsed => (Gate::Unauthorized, "the federation token was already used"),
-        RefusalKind::TryLater => (
-            Gate::Unavailable,
-            "the federation token cannot be checked now; retry later",
-        ),
-    };
-    Failure::gate(gate, message)
-}
-
 /// The operator's own calls are not recorded one by one: they decide nothing about anybody else.
-fn identify_operator(request: &HttpRequest, edge: &Edge) -> Result<Caller, Failure> {
+fn recognise_operator(request: &HttpRequest, edge: &Edge) -> Arrival {
     let presented = header(request, AUTHORIZATION.as_str()).and_then(bearer);
-    let Some(presented) = presented else {
-        audit_refusal(request, edge, AuditAction::AuthRefused, "no_credential");
-        return Err(Failure::gate(
-            Gate::Unauthorized,
-            "authentication is required",
-        ));
-    };
-    let known = edge
-        .gates
-        .internal_token
-        .as_ref()
-        .is_some_and(|token| token.matches(presented.as_bytes()));
+    let known = presented.is_some_and(|presented| {
+        let own = edge.gates.internal_token.as_ref();
+        own.is_some_and(|own| own.matches(presented.as_bytes()))
+    });
     if !known {
-        audit_refusal(request, edge, AuditAction::AuthRefused, "wrong_token");
-        return Err(Failure::gate(Gate::Unauthorized, "invalid token"));
+        return Arrival::Unknown(Stranger {
+            has_token: presented.is_some(),
+        });
     }
-    let principal = Arc::from(edge.gates.dialect.caller_internal());
-    Ok(Caller {
-        principal,
+    Arrival::Known(Caller {
+        principal: Arc::from(edge.gates.dialect.caller_internal()),
         source: Source::Operator,
     })
 }
 
+/// Refuses a credential that is there twice: which of the two counts would be anybody's guess, and a proxy may guess
+/// another way.
+fn check_single(
+    request: &HttpRequest,
+    edge: &Edge,
+    names: impl IntoIterator<Item = HeaderName>,
+) -> Result<(), Failure> {
+    let is_doubled = |name: HeaderName| request.headers().get_all(name).nth(1).is_some();
+    if names.into_iter().any(is_doubled) {
+        audit_refusal(request, edge, AuditAction::AuthRefused, "double_header");
+        return Err(Failure::gate(
+            Gate::BadRequest,
+            "a credential must be there once",
+        ));
+    }
+    Ok(())
+}
+
+/// Holds whoever is at an address that keeps failing.
+fn check_failures(request: &HttpRequest, edge: &Edge) -> Result<(), Failure> {
+    let Some(address) = address_to_blame(request, edge) else {
+        return Ok(());
+    };
+    edge.failures.check(address).map_err(|held| {
+        let action = AuditAction::AuthRefused;
+        audit_refusal(request, edge, action, "too_many_failures");
+        Failure::limited(held, Tier::Known)
+    })
+}
+
+/// Counts a bad credential against the address that it came from.
+pub(super) fn count_failure(request: &HttpRequest, edge: &Edge) {
+    if let Some(address) = address_to_blame(request, edge) {
+        edge.failures.count(address);
+    }
+}
+
+/// The caller's address; the connection's, where a proxy should have told it and did not.
+fn address_to_blame(request: &HttpRequest, edge: &Edge) -> Option<IpAddr> {
+    let told = edge.gates.client.of(request);
+    told.or_else(|| request.peer_addr().map(|peer| peer.ip()))
+}
+
 /// The header in our own spelling if it is there, else in the other (contract/names.md, advice 4).
-fn either(
+pub(super) fn either(
     request: &HttpRequest,
     dialect: Dialect,
     name: fn(Dialect) -> &'static str,
@@ -310,7 +332,12 @@ fn without_bearer(value: &str) -> &str {
     bearer(value).unwrap_or(value)
 }
 
-fn audit_refusal(request: &HttpRequest, edge: &Edge, action: AuditAction, reason: &'static str) {
+pub(super) fn audit_refusal(
+    request: &HttpRequest,
+    edge: &Edge,
+    action: AuditAction,
+    reason: &'static str,
+) {
     record(request, edge, action, AuditOutcome::Refused, |record| {
         record.reason = Some(reason)
     });
@@ -325,23 +352,11 @@ pub(super) fn record(
     fill: impl FnOnce(&mut AuditRecord),
 ) {
     let mut record = AuditRecord::new(action, outcome);
-    record.client = client(request, edge);
+    record.client = edge.gates.client.of(request);
     record.request_id = request_id(request).map(Into::into);
     fill(&mut record);
     // A full queue is counted, and recorded, by the audit itself as far as it can see it.
     if edge.audit.try_send(Record(record)).is_err() {
         tracing::warn!("an audit record was dropped: the audit is behind");
     }
-}
-
-/// The caller's address, believing only proxies that the operator named.
-pub(super) fn client(request: &HttpRequest, edge: &Edge) -> Option<std::net::IpAddr> {
-    let peer = request.peer_addr()?.ip();
-    let rules = &edge.gates.client_rules;
-    let lines: Vec<&str> = request
-        .headers()
-        .get_all(rules.header.word())
-        .filter_map(|value| value.to_str().ok())
-        .collect();
-    Some(rules.client(peer, lines.into_iter()))
 }

@@ -13,6 +13,7 @@ use crate::edge::auth::header;
 use crate::edge::operation::{Operation, Outcome};
 use crate::edge::{Edge, rest, rpc};
 use crate::error::{Failure, Form};
+use crate::public::Asked;
 
 /// Header that names the version a message is in (A2A 1.0 §3.6).
 pub(super) const A2A_VERSION: HeaderName = HeaderName::from_static("a2a-version");
@@ -27,6 +28,16 @@ pub(super) enum Binding {
         /// What follows the agent's own path, without the slash between them.
         below: String,
     },
+}
+
+/// What a request asks for, as far as its outermost members say it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Asks {
+    For(Asked),
+    /// It can be read, but names no method.
+    Nothing,
+    /// It cannot be read.
+    Unreadable,
 }
 
 /// A request whose envelope is right and whose version is spoken here. Parameters have not been looked at.
@@ -50,6 +61,14 @@ impl Binding {
         let below = request.match_info().get("below").unwrap_or_default();
         Self::HttpJson {
             below: below.to_owned(),
+        }
+    }
+
+    /// What a request asks for, before it is known whether it may.
+    pub(super) fn asks(&self, request: &HttpRequest, body: &[u8]) -> Asks {
+        match self {
+            Self::JsonRpc => rpc::asks(body),
+            Self::HttpJson { below } => rest::asks(request.method(), below),
         }
     }
 

@@ -135,7 +135,7 @@ async fn of_agent(
     if !public
         && !auth::identify(request, edge)
             .await
-            .is_ok_and(|caller| caller.may_see(agent.visibility))
+            .is_ok_and(|caller| caller.may_see(&agent.id, agent.visibility))
     {
         return Err(rpc::agent_not_found(&Id::Null));
     }
@@ -172,14 +172,14 @@ async fn catalog(request: HttpRequest, edge: web::Data<Edge>) -> Result<HttpResp
     } else {
         None
     };
-    let may_see = |visibility| match &caller {
-        Some(caller) => caller.may_see(visibility),
-        None => visibility == Visibility::Public,
+    let may_see = |agent: &HostedAgent| match &caller {
+        Some(caller) => caller.may_see(&agent.id, agent.visibility),
+        None => agent.visibility == Visibility::Public,
     };
     let agents = edge.agents.load();
     let entries: Vec<_> = agents
         .iter()
-        .filter(|agent| may_see(agent.visibility))
+        .filter(|agent| may_see(agent))
         .map(|agent| {
             let url = format!("{}/agents/{}", edge.origin, agent.id);
             // We run the catalog and need not be who published the agent, so its name here is a URL of ours.

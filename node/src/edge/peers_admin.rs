@@ -188,11 +188,11 @@ async fn join(
 ) -> Result<HttpResponse, Failure> {
     limits::check_head(&request, &edge.limits)?;
     auth::check_gateway(&request, &edge)?;
-    if !edge.gates.federation {
+    if !edge.federation.is_enabled() {
         return Err(nothing_here());
     }
     let peers = &edge.peers;
-    let client = auth::client(&request, &edge);
+    let client = edge.gates.client.of(&request);
     if let Err(wait_ms) = peers.guests.admit(client, peers.clock.as_ref()) {
         audit(&request, &edge, Some("rate_limited"), AuditOutcome::Refused);
         return Ok(HttpResponse::TooManyRequests()

@@ -12,11 +12,12 @@ use archipel_protocol::jsonrpc::{Id, readable};
 use archipel_protocol::method::Method;
 use bytes::Bytes;
 
-use crate::edge::binding::{A2A_VERSION, asked_version};
+use crate::edge::binding::{A2A_VERSION, Asks, asked_version};
 use crate::edge::operation::{Operation, Outcome};
 use crate::edge::sse::{self, Framing};
 use crate::edge::{Edge, operation};
 use crate::error::{Failure, Form, Gate};
+use crate::public::Asked;
 
 mod params;
 mod path;
@@ -75,6 +76,14 @@ impl<'a> Call<'a> {
             // nothing.
             _ => Params::of_query(self.query, &self.address),
         }
+    }
+}
+
+/// What a path asks for. One that names nothing is for nobody.
+pub(super) fn asks(verb: &Verb, below: &str) -> Asks {
+    match Address::find(verb, below) {
+        Ok(address) => Asks::For(Asked::Operation(address.method)),
+        Err(_) => Asks::For(Asked::Other(String::new())),
     }
 }
 

@@ -5,15 +5,17 @@ use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse};
 use archipel_protocol::a2a::{self, Version};
 use archipel_protocol::error::{ErrorCode, RpcError};
-use archipel_protocol::jsonrpc::{Id, Request};
+use archipel_protocol::jsonrpc::{Id, Request, readable};
 use archipel_protocol::method::Method;
+use archipel_protocol::object::Fields;
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::edge::binding::{A2A_VERSION, asked_version};
+use crate::edge::binding::{A2A_VERSION, Asks, asked_version};
 use crate::edge::operation::{Operation, Outcome, json};
 use crate::edge::sse::Framing;
 use crate::edge::{Edge, sse};
 use crate::error::Failure;
+use crate::public::{Asked, method_name};
 use crate::tasks::command::Sent;
 
 mod v03;
@@ -121,6 +123,21 @@ impl<'a> Call<'a> {
         // An id is a text or digits, so writing it cannot fail; null is what JSON-RPC has for an id that cannot be told.
         let id = serde_json::to_string(&self.request.id).unwrap_or_else(|_| "null".to_owned());
         format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":").into()
+    }
+}
+
+/// What a body asks for: its method as policies look at it.
+pub(super) fn asks(body: &[u8]) -> Asks {
+    let Ok(json) = readable(body) else {
+        return Asks::Unreadable;
+    };
+    let method = Fields::read(json)
+        .ok()
+        .and_then(|mut fields| fields.take("method"))
+        .and_then(|method| serde_json::from_str::<String>(method.get()).ok());
+    match method.as_deref().and_then(method_name) {
+        Some(name) => Asks::For(Asked::new(&name)),
+        None => Asks::Nothing,
     }
 }
 

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use archipel_kit::settings::Problems;
+use archipel_kit::settings::{Problems, Secret};
 use archipel_protocol::federation::{
     Delegation, KeyError, Minter, PeerKey, Policy, Verified, Verifier, VerifyError, claimed, keys,
 };
@@ -20,7 +20,7 @@ use crate::federation::own_keys::OwnKeys;
 use crate::federation::peers::{Peer, PeerRules, PeerSource, configured_peers, variable_peers};
 use crate::federation::roster::{Roster, RosterParts, Trust};
 use crate::federation::settings::{Algorithm, FederationSettings, PeerSettings};
-use crate::federation::{Acting, FederationRefusal, PeerIdentity};
+use crate::federation::{Acting, FederationRefusal, PeerIdentity, Proof};
 use crate::replay::{ClaimId, ClaimScope};
 
 /// The longest life of a token that is taken (the contract lets nobody mint a longer one).
@@ -31,6 +31,13 @@ const MAX_TOKEN_LIFE_SECONDS: u64 = 3600;
 pub(super) struct Genuine {
     pub(super) identity: PeerIdentity,
     pub(super) claim: Option<ClaimId>,
+}
+
+/// The shared secret as a credential of its own.
+struct Legacy {
+    secret: Option<Secret>,
+    /// Whether it is one.
+    taken: bool,
 }
 
 /// Rules, keys and roster of federation.
@@ -50,6 +57,7 @@ pub struct Federation {
     trust: Trust,
     /// What the roster was made of; locked for as long as another one is being built.
     parts: Mutex<RosterParts>,
+    legacy: Legacy,
     roster: ArcSwap<Roster>,
     warnings: Vec<String>,
 }
@@ -106,6 +114,10 @@ impl Federation {
             peer_rules,
             trust,
             parts: Mutex::new(parts),
+            legacy: Legacy {
+                secret: settings.shared_secret.clone(),
+                taken: settings.inbound_allow_legacy_secret,
+            },
             roster: ArcSwap::from_pointee(roster),
             warnings,
         })
@@ -198,6 +210,45 @@ impl Federation {
     /// What an operator should be told at start.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// Whether a caller can prove anything in this way (contract/federation.md 2, rows 2 to 5).
+    ///
+    /// # Errors
+    /// Why not, whatever they present.
+    pub fn check_way(&self, proof: Proof) -> Result<(), FederationRefusal> {
+        let is_configured = match proof {
+            Proof::Token => self.roster.load().verifier().is_some(),
+            Proof::LegacySecret => self.legacy.secret.is_some(),
+        };
+        match proof {
+            _ if !self.enabled => Err(FederationRefusal::Disabled),
+            _ if !is_configured => Err(FederationRefusal::NotConfigured),
+            Proof::LegacySecret if !self.legacy.taken => Err(FederationRefusal::SecretNotTaken),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether somebody has the shared secret, which makes them one of the group.
+    ///
+    /// # Errors
+    /// When it is another, or not taken.
+    pub fn check_secret(&self, presented: &str) -> Result<PeerIdentity, FederationRefusal> {
+        self.check_way(Proof::LegacySecret)?;
+        let secret = self.legacy.secret.as_ref();
+        if !secret.is_some_and(|secret| secret.matches(presented.as_bytes())) {
+            return Err(FederationRefusal::WrongSecret);
+        }
+        Ok(PeerIdentity {
+            name: self.group.clone(),
+            origin: None,
+            issuer: "legacy-secret".to_owned(),
+            principal: self.group.clone(),
+            peer: None,
+            acting: None,
+            // Whoever holds the secret says nothing of where a call has been, so it goes no further.
+            hops: 0,
+        })
     }
 
     /// Checks everything about a token but whether it was used before.

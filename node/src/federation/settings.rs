@@ -42,6 +42,16 @@ settings! {
         pub require_audience: bool = true, env ["MESH_FEDERATION_JWT_REQUIRE_AUDIENCE"];
         /// Whether a token must have an id. Without it, a token can be used again until it expires.
         pub require_jti: bool = true, env ["MESH_FEDERATION_JWT_REQUIRE_JTI"];
+        /// Whether the shared secret itself is taken from peers where a token should be (`X-Hive-Federation-Secret`), as old
+        /// nodes of Hive send it. Without `shared_secret` it never is.
+        pub inbound_allow_legacy_secret: bool = true, env ["MESH_FEDERATION_INBOUND_ALLOW_LEGACY_SECRET"];
+        /// Addresses and networks from which peers may call. Empty: from everywhere. What is neither lets nobody in.
+        pub inbound_allowlist: Vec<String> = [], in 0..=1024, env ["MESH_FEDERATION_INBOUND_ALLOWLIST"], example ["203.0.113.0/24"];
+        /// How often peers may call from one address in each `rate_limit_window`; those with a `limit` of their own as often as
+        /// that says. While Redis does not answer, peers with a limit may not call.
+        pub rate_limit: u32 = 100, in 1..=100000, env ["MESH_FEDERATION_RATE_LIMIT_MAX"];
+        /// See `rate_limit`.
+        pub rate_limit_window: Duration = "60s", in "1s"..="1d", env ["MESH_FEDERATION_RATE_LIMIT_WINDOW_MS"];
         /// Whether HS256 tokens of the other dialect are taken. They are signed with the same secret.
         pub accept_both_dialects: bool = true;
         /// Through how many nodes a call may go; one that came from a peer goes on only as far as that peer says, too.

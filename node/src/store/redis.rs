@@ -6,8 +6,8 @@
 //! append-only file, without eviction, and with replicas that are waited for (`min-replicas-to-write`) where a failover
 //! must lose nothing.
 //!
-//! Read `address` (where it is), `link` (the connection), `keys` (what stands where), then `tasks`, `claims`, `audit`,
-//! `agents`, `peers` and `replicas` with their scripts in `lua/`, `notices` (what Redis tells by itself), `bus`. A user of
+//! Read `address` (where it is), `link` (the connection), `keys` (what stands where), then `tasks`, `claims`, `limits`,
+//! `audit`, `agents`, `peers` and `replicas` with their scripts in `lua/`, `notices` (what Redis tells by itself), `bus`. A user of
 //! Redis (ACL) needs `~PREFIX:* &PREFIX:* +@read +@write +@scripting +@pubsub +@connection +info +time`, and for the bus
 //! `&hive:*` or `&pilox:*`.
 
@@ -31,6 +31,7 @@ mod audit;
 mod bus;
 mod claims;
 mod keys;
+mod limits;
 mod link;
 mod lists;
 mod notices;
@@ -41,7 +42,7 @@ mod webhooks;
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
-pub(super) mod tests;
+pub(crate) mod tests;
 
 /// The ports over one Redis.
 #[derive(Debug)]
@@ -63,6 +64,8 @@ struct Scripts {
     commit: Script,
     load: Script,
     purge: Script,
+    admit: Script,
+    note: Script,
     claim: Script,
     append: Script,
     take: Script,
@@ -144,6 +147,8 @@ impl Scripts {
             commit: script!("webhooks.lua", "commit.lua"),
             load: script!("load.lua"),
             purge: script!("purge.lua"),
+            admit: script!("admit.lua"),
+            note: script!("note.lua"),
             claim: script!("claim.lua"),
             append: script!("append.lua"),
             take: script!("take.lua"),

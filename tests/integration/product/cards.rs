@@ -257,7 +257,10 @@ async fn the_catalog_lists_what_the_caller_may_see() {
     assert_eq!(seen(&all), ["echo", "for-peers", "for-private"]);
     // A credential that is wrong is refused, not taken for none.
     let wrong = node.stranger().with("authorization", "Bearer wrong");
-    wrong.get(catalog).await.assert_gate(401, "Unauthorized");
+    wrong
+        .get(catalog)
+        .await
+        .assert_gate(401, "Invalid API token");
 }
 
 #[tokio::test]

@@ -2,7 +2,8 @@
 //!
 //! Read `bad_input` first: it is what the edge refuses, in the order in which it looks. Then what it is all for: `tasks`,
 //! `streams`, `bindings`, `webhooks`, `upstream`, `agents`, `federation`, `roster`, `pairing`, `tls`, `cards`; and what
-//! operators rely on: `durability`, `replicas`, `replays`, `startup`, `operator`, `bus`.
+//! operators rely on: `durability`, `replicas`, `replays`, `startup`, `operator`, `bus`. Who is let in:
+//! `gates`, `public`, and the contract's own cases in `vectors`.
 #![cfg(test)]
 #![expect(
     clippy::unwrap_used,
@@ -18,8 +19,10 @@ mod bus;
 mod cards;
 mod durability;
 mod federation;
+mod gates;
 mod operator;
 mod pairing;
+mod public;
 mod replays;
 mod replicas;
 mod roster;
@@ -28,6 +31,7 @@ mod streams;
 mod tasks;
 mod tls;
 mod upstream;
+mod vectors;
 mod webhooks;
 
 /// The node as a program.

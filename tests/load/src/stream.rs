@@ -183,7 +183,7 @@ impl Node {
             .context("the name of the temporary folder is no UTF-8")?;
         Ok(format!(
             "listen = \"{}\"\ndata_dir = '{data}'\ninternal_token = \"{TOKEN}\"\n\n\
-             [federation]\nenabled = true\nalgorithm = \"Ed25519\"\ned25519_seed = \"{}\"\n\n\
+             [federation]\nenabled = true\nalgorithm = \"Ed25519\"\ned25519_seed = \"{}\"\nrate_limit = 100000\n\n\
              [[peers]]\nname = \"{}\"\norigin = \"http://{}\"\ned25519_public_key = \"{}\"\n{rest}",
             self.address,
             hex::encode(self.seed),

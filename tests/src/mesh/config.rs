@@ -18,6 +18,8 @@ const LOG_VARIABLE: &str = "ARCHIPEL_TEST_LOG";
 #[derive(Debug, Clone)]
 pub struct NodeConfig {
     table: Table,
+    environment: Environment,
+    now_ms: Option<u64>,
     directory: PathBuf,
 }
 
@@ -28,6 +30,8 @@ impl NodeConfig {
         let data = directory.join("data");
         let mut config = Self {
             table: Table::new(),
+            environment: Environment::default(),
+            now_ms: None,
             directory: directory.to_owned(),
         };
         config.add(&format!(
@@ -50,6 +54,21 @@ impl NodeConfig {
     pub fn add(&mut self, text: &str) {
         let added: Table = text.parse().expect("the test wrote well-formed TOML");
         merge(&mut self.table, added);
+    }
+
+    /// Sets variables of the environment, as a node in this process reads them.
+    pub fn set_variables<'v>(&mut self, variables: impl IntoIterator<Item = (&'v str, &'v str)>) {
+        self.environment = variables.into_iter().collect();
+    }
+
+    /// Has a node in this process begin at this moment, in milliseconds since 1970.
+    pub fn begin_at(&mut self, now_ms: u64) {
+        self.now_ms = Some(now_ms);
+    }
+
+    /// When the node begins, if not now.
+    pub(super) fn now_ms(&self) -> Option<u64> {
+        self.now_ms
     }
 
     /// Takes a setting away.
@@ -79,7 +98,7 @@ impl NodeConfig {
     pub(super) fn settings(&self) -> (NodeSettings, ConfigSource) {
         let source = ConfigSource {
             file: Some(self.write()),
-            environment: Environment::default(),
+            environment: self.environment.clone(),
         };
         match source.load() {
             Ok(settings) => (settings, source),

@@ -1,9 +1,11 @@
 //! A whole node in this process: its own thread with its own actix system, as `archipel serve` has it.
 
 use std::io;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
+use archipel_kit::clock::{Clock, SystemClock};
 use archipel_node::app::App;
 use archipel_node::config::{ConfigSource, NodeSettings};
 use tempfile::TempDir;
@@ -24,7 +26,7 @@ pub struct TestNode {
 pub struct StoppedNode {
     /// Deleted when this is dropped.
     directory: TempDir,
-    config: NodeConfig,
+    config: Box<NodeConfig>,
 }
 
 struct Running {
@@ -94,7 +96,7 @@ impl StoppedNode {
         config(&mut told);
         Self {
             directory,
-            config: told,
+            config: Box::new(told),
         }
     }
 
@@ -119,9 +121,10 @@ impl StoppedNode {
     /// As [`Self::start`]; gives itself back with the reason when the node does not start.
     pub fn try_start(self) -> Result<TestNode, (Self, String)> {
         let (settings, source) = self.config.settings();
+        let clock = clock(self.config.now_ms());
         let (tell, told) = mpsc::channel();
         let (stop, stopped) = oneshot::channel();
-        let thread = thread::spawn(move || serve((settings, source), &tell, stopped));
+        let thread = thread::spawn(move || serve((settings, source, clock), &tell, stopped));
         match told
             .recv_timeout(DEADLINE)
             .expect("a node starts or says why not")
@@ -146,13 +149,42 @@ impl Running {
     }
 }
 
+/// The machine's clock, or one that begins at another moment.
+fn clock(begins_at_ms: Option<u64>) -> Arc<dyn Clock> {
+    let clock = SystemClock::new();
+    match begins_at_ms {
+        Some(begins_at_ms) => Arc::new(LaterClock {
+            clock,
+            begins_at_ms,
+        }),
+        None => Arc::new(clock),
+    }
+}
+
+/// A clock that goes like the machine's, from another moment on.
+#[derive(Debug)]
+struct LaterClock {
+    clock: SystemClock,
+    begins_at_ms: u64,
+}
+
+impl Clock for LaterClock {
+    fn now_ms(&self) -> u64 {
+        self.begins_at_ms + u64::try_from(self.clock.monotonic().as_millis()).unwrap()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.clock.monotonic()
+    }
+}
+
 fn serve(
-    (settings, source): (NodeSettings, ConfigSource),
+    (settings, source, clock): (NodeSettings, ConfigSource, Arc<dyn Clock>),
     tell: &mpsc::Sender<Result<String, String>>,
     stopped: oneshot::Receiver<()>,
 ) -> io::Result<()> {
     actix_rt::System::new().block_on(async move {
-        let app = match App::build(settings, source).await {
+        let app = match App::build_with(settings, source, clock).await {
             Ok(app) => app,
             Err(error) => {
                 tell.send(Err(error.to_string())).unwrap();

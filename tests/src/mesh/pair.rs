@@ -84,6 +84,8 @@ impl Identity {
             enabled = true
             algorithm = "Ed25519"
             ed25519_seed = "{seed}"
+            # All that a test does comes from one address, and quickly.
+            rate_limit = 100000
             "#
         ));
     }

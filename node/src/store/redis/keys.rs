@@ -140,6 +140,25 @@ impl Keys {
         format!("{}:peers", self.prefix)
     }
 
+    /// What is counted against a limit. In a cluster all of it is in one slot, because a call may count in several buckets.
+    pub(super) fn limit(&self, is_cluster: bool, bucket: &str) -> String {
+        self.of_limits(is_cluster, &format!("rl:{bucket}"))
+    }
+
+    /// How often somebody behaved in one way.
+    pub(super) fn conduct(&self, is_cluster: bool, kind: &str, id: &str) -> String {
+        self.of_limits(is_cluster, &format!("mesh:pub_rep:{kind}:{id}"))
+    }
+
+    fn of_limits(&self, is_cluster: bool, what: &str) -> String {
+        let prefix = &self.prefix;
+        if is_cluster {
+            format!("{prefix}:{{limits}}:{what}")
+        } else {
+            format!("{prefix}:{what}")
+        }
+    }
+
     fn of_task(&self, id: Uuid, what: &str) -> String {
         let partition = partition(id);
         format!("{}:{{{partition}}}:{what}:{}", self.prefix, id.simple())

@@ -28,7 +28,7 @@ mod services;
 use services::{RedisCluster, RedisSentinel, RedisServer};
 
 /// An empty store in a Redis that the tests share which run at the same time; the last of them ends it.
-pub(in crate::store) struct FreshStore {
+pub(crate) struct FreshStore {
     store: RedisStore,
     prefix: String,
     server: Arc<RedisServer>,
@@ -42,7 +42,7 @@ impl Deref for FreshStore {
     }
 }
 
-pub(in crate::store) fn fresh_store() -> FreshStore {
+pub(crate) fn fresh_store() -> FreshStore {
     static SHARED: Mutex<Weak<RedisServer>> = Mutex::new(Weak::new());
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
     let mut shared = SHARED.lock();

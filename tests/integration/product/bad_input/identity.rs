@@ -25,19 +25,20 @@ fn node_and_peer() -> (TestNode, Identity) {
 async fn a_stranger_is_refused() {
     let node = TestNode::start(|_| {});
     let wrong = TOKEN.replace("operator", "Operator");
-    for credential in [
-        "",
-        "Bearer",
-        "Bearer ",
-        TOKEN,
-        "Basic b3BlcmF0b3I6eA==",
-        &format!("Bearer {wrong}"),
-        &format!("Bearer {TOKEN}x"),
-        &format!("Bearer {}", &TOKEN[1..]),
-        &format!("Basic {TOKEN}"),
+    let (no_token, wrong_token) = ("Unauthorized", "Invalid API token");
+    for (credential, told) in [
+        ("", no_token),
+        ("Bearer", no_token),
+        ("Bearer ", no_token),
+        (TOKEN, no_token),
+        ("Basic b3BlcmF0b3I6eA==", no_token),
+        (&format!("Basic {TOKEN}"), no_token),
+        (&format!("Bearer {wrong}"), wrong_token),
+        (&format!("Bearer {TOKEN}x"), wrong_token),
+        (&format!("Bearer {}", &TOKEN[1..]), wrong_token),
     ] {
         let answer = call(&node.stranger().with("authorization", credential)).await;
-        answer.assert_gate(401, "Unauthorized");
+        answer.assert_gate(401, told);
         assert_eq!(
             answer.header("www-authenticate"),
             Some("Bearer"),
@@ -58,16 +59,16 @@ async fn a_stranger_is_refused() {
 #[tokio::test]
 async fn without_a_token_of_its_own_a_node_lets_nobody_in() {
     let node = TestNode::start(|config| config.remove("internal_token"));
-    for credential in [
-        "",
-        "Bearer ",
-        "Bearer null",
-        "Bearer undefined",
-        &format!("Bearer {TOKEN}"),
+    for (credential, told) in [
+        ("", "Unauthorized"),
+        ("Bearer ", "Unauthorized"),
+        ("Bearer null", "Invalid API token"),
+        ("Bearer undefined", "Invalid API token"),
+        (&format!("Bearer {TOKEN}"), "Invalid API token"),
     ] {
         call(&node.stranger().with("authorization", credential))
             .await
-            .assert_gate(401, "Unauthorized");
+            .assert_gate(401, told);
     }
 }
 
@@ -84,7 +85,7 @@ async fn one_federation_credential_at_a_time() {
     call(&mixed).await.assert_gate(400, "Bad Request");
     call(&node.stranger().with(SECRET, "anything"))
         .await
-        .assert_gate(403, "Forbidden");
+        .assert_gate(401, "Unauthorized");
     // The token was not looked at, so it is still good; blank counts as absent.
     call(&node.stranger().with(JWT, &token).with(SECRET, " "))
         .await
@@ -286,5 +287,5 @@ async fn the_shared_secret_of_old_lets_nobody_in() {
     answer.assert_gate(401, "Unauthorized");
     let (with, _peer) = node_and_peer();
     let answer = call(&with.stranger().with(SECRET, secret)).await;
-    answer.assert_gate(403, "Forbidden");
+    answer.assert_gate(401, "Unauthorized");
 }

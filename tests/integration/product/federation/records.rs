@@ -58,10 +58,11 @@ async fn who_was_let_in_and_who_was_not_is_recorded() {
     let records = audit_of(beta.stop().await).await;
     for expected in [
         json!({
-            "action": "federation.accepted", "outcome": "accepted", "peer": alpha_origin, "client": "127.0.0.1",
-            "requestId": "request-7",
+            "action": "mesh.federation.inbound_jsonrpc", "outcome": "accepted", "peer": alpha_origin,
+            "client": "127.0.0.1", "requestId": "request-7", "agent": "echo", "method": "SendMessage", "auth": "jwt",
+            "algorithm": "Ed25519", "entrypoint": "agent", "status": 200,
         }),
-        json!({"action": "federation.accepted", "caller": "peer:gamma"}),
+        json!({"action": "mesh.federation.inbound_jsonrpc", "caller": "peer:gamma"}),
         json!({"action": "federation.refused", "outcome": "refused", "reason": "replayed"}),
         json!({"action": "federation.refused", "reason": "expired"}),
         json!({"action": "auth.refused", "reason": "wrong_token"}),

@@ -1,0 +1,302 @@
+//! How often somebody may call: the port to what counts, and the turnstile that calls pass.
+//!
+//! Owns [`Turnstile`]. What is denied is counted nowhere, so a caller that waits as long as it is told comes through. A key
+//! that was denied is denied here until its time has come, without asking again; while the counting store does not
+//! answer, nobody comes through and one call in a while tries it. Read `memory` (the port in its plainest form;
+//! `store/redis/limits.rs` is the shared one), then `failures` (addresses that keep presenting bad credentials).
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use archipel_kit::admission::{KeyTimes, Rule};
+use archipel_kit::clock::Clock;
+use async_trait::async_trait;
+
+use crate::metrics::{Limited, LimiterMetrics};
+use crate::store::StoreError;
+
+mod failures;
+mod memory;
+
+pub use failures::Failures;
+pub use memory::MemoryLimiter;
+
+/// Keys whose denial is remembered here.
+const DENIED_KEYS: usize = 65_536;
+
+/// While the store is away it is asked this often, by one call, so that the others do not wait for its time limit.
+const TRY_AGAIN: Duration = Duration::from_millis(500);
+
+/// What is told when nobody can say how often somebody has called (contract/public-tier.md 5).
+const UNDECIDED_RETRY_SECONDS: u64 = 30;
+
+/// How often somebody may call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// At most so many calls in any stretch of time of this length (contract/public-tier.md 5).
+    Window { max: u32, window: Duration },
+    /// At a steady rate, some of them at once.
+    Steady(Rule),
+}
+
+impl Limit {
+    /// How many calls may come at once: what callers are told.
+    pub fn calls(self) -> u64 {
+        match self {
+            Self::Window { max, .. } => u64::from(max),
+            Self::Steady(rule) => rule.limit(),
+        }
+    }
+}
+
+/// Under which name calls are counted, and against what.
+#[derive(Debug, Clone, Copy)]
+pub struct Bucket<'a> {
+    pub key: &'a str,
+    pub limit: Limit,
+}
+
+/// A call that asks to pass. At least one bucket.
+#[derive(Debug, Clone, Copy)]
+pub struct Call<'a> {
+    /// It passes when all of them let it.
+    pub buckets: &'a [Bucket<'a>],
+    /// Whose reputation the last bucket speaks of, where reputation counts.
+    pub reputation: Option<Reputation<'a>>,
+}
+
+/// How somebody has behaved (contract/public-tier.md 6).
+#[derive(Debug, Clone, Copy)]
+pub struct Reputation<'a> {
+    pub id: &'a str,
+    /// So many bad calls, and the caller is blocked. Absent: bad calls are only counted.
+    pub block_at: Option<u64>,
+}
+
+/// What becomes of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    Admitted,
+    /// This bucket is full.
+    Denied {
+        bucket: usize,
+        retry_after_ms: u64,
+    },
+    /// The caller has behaved too badly for too long.
+    Blocked,
+}
+
+/// How a call went, for the caller's reputation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Conduct {
+    Good,
+    /// It could not be answered with a result, by the caller's own fault.
+    Bad,
+}
+
+/// Counts calls.
+#[async_trait]
+pub trait Limiter: Send + Sync + fmt::Debug {
+    /// Counts one call in every bucket, or in none when one is full or the caller is blocked. That the last bucket was full
+    /// speaks against the caller, if it has a reputation.
+    async fn admit(&self, call: Call<'_>) -> Result<Admission, StoreError>;
+
+    /// Notes how a call of somebody went.
+    async fn note(&self, id: &str, conduct: Conduct) -> Result<(), StoreError>;
+}
+
+/// Why a call does not pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// How many calls may come.
+    pub limit: u64,
+    pub retry_after_seconds: u64,
+    pub why: Why,
+}
+
+/// What holds a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    Full,
+    Blocked,
+    Undecided,
+}
+
+impl Why {
+    /// The reason for the audit record.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Full => "rate_limited",
+            Self::Blocked => "reputation",
+            Self::Undecided => "limit_undecided",
+        }
+    }
+}
+
+/// Lets calls pass as often as they may. One for all workers.
+#[derive(Debug)]
+pub struct Turnstile {
+    limiter: Arc<dyn Limiter>,
+    /// Until when a key that was denied will be denied; microseconds of the monotonic clock.
+    denied: KeyTimes<Box<str>>,
+    /// When the store may be asked again; 0 while it answers.
+    away_until_us: AtomicU64,
+    clock: Arc<dyn Clock>,
+    metrics: LimiterMetrics,
+}
+
+impl Turnstile {
+    /// Counts with this limiter.
+    pub fn new(limiter: Arc<dyn Limiter>, clock: Arc<dyn Clock>, metrics: LimiterMetrics) -> Self {
+        Self {
+            limiter,
+            denied: KeyTimes::new(DENIED_KEYS),
+            away_until_us: AtomicU64::new(0),
+            clock,
+            metrics,
+        }
+    }
+
+    /// Lets one call pass, or holds it.
+    ///
+    /// # Errors
+    /// How long the caller is to wait.
+    pub async fn pass(&self, call: Call<'_>) -> Result<(), Held> {
+        let now_us = self.now_us();
+        if let Some(held) = self.denied_again(&call, now_us) {
+            self.metrics.calls.count(Limited::DeniedAgain);
+            return Err(held);
+        }
+        if !self.may_ask(now_us) {
+            return Err(self.undecided(&call));
+        }
+        match self.limiter.admit(call).await {
+            Ok(admission) => {
+                self.answered();
+                self.settle(&call, admission)
+            }
+            Err(error) => {
+                self.failed(error);
+                Err(self.undecided(&call))
+            }
+        }
+    }
+
+    /// Notes how a call went, for a reputation. Nobody waits for it: a note that is lost is one bad call forgiven.
+    pub fn note(self: &Arc<Self>, id: String, conduct: Conduct) {
+        let this = Arc::clone(self);
+        actix_rt::spawn(async move {
+            if this.may_ask(this.now_us())
+                && let Err(error) = this.limiter.note(&id, conduct).await
+            {
+                this.failed(error);
+            }
+        });
+    }
+
+    fn settle(&self, call: &Call<'_>, admission: Admission) -> Result<(), Held> {
+        match admission {
+            Admission::Admitted => {
+                self.metrics.calls.count(Limited::Admitted);
+                Ok(())
+            }
+            Admission::Denied {
+                bucket,
+                retry_after_ms,
+            } => {
+                self.metrics.calls.count(Limited::Denied);
+                let denied = call.buckets.get(bucket);
+                if let Some(denied) = denied {
+                    let now_us = self.now_us();
+                    let until = now_us.saturating_add(retry_after_ms.saturating_mul(1000));
+                    self.denied.set(&denied.key.into(), until, now_us);
+                }
+                Err(Held {
+                    limit: denied.map_or(0, |bucket| bucket.limit.calls()),
+                    retry_after_seconds: retry_after_ms.div_ceil(1000).max(1),
+                    why: Why::Full,
+                })
+            }
+            Admission::Blocked => {
+                self.metrics.calls.count(Limited::Blocked);
+                let block_at = call.reputation.and_then(|reputation| reputation.block_at);
+                Err(Held {
+                    limit: block_at.unwrap_or_default(),
+                    retry_after_seconds: 0,
+                    why: Why::Blocked,
+                })
+            }
+        }
+    }
+
+    /// What was denied a moment ago. The last bucket of somebody with a reputation is asked again, because that is what
+    /// their reputation is made of.
+    fn denied_again(&self, call: &Call<'_>, now_us: u64) -> Option<Held> {
+        let remembered = match call.reputation {
+            Some(_) => call.buckets.len().saturating_sub(1),
+            None => call.buckets.len(),
+        };
+        call.buckets.iter().take(remembered).find_map(|bucket| {
+            let until_us = self.denied.get(&bucket.key.into(), now_us)?;
+            Some(Held {
+                limit: bucket.limit.calls(),
+                retry_after_seconds: (until_us - now_us).div_ceil(1_000_000),
+                why: Why::Full,
+            })
+        })
+    }
+
+    fn undecided(&self, call: &Call<'_>) -> Held {
+        self.metrics.calls.count(Limited::Undecided);
+        Held {
+            limit: call
+                .buckets
+                .first()
+                .map_or(0, |bucket| bucket.limit.calls()),
+            retry_after_seconds: UNDECIDED_RETRY_SECONDS,
+            why: Why::Undecided,
+        }
+    }
+
+    /// Whether the store answers, or it is this call's turn to try it again.
+    fn may_ask(&self, now_us: u64) -> bool {
+        let until_us = self.away_until_us.load(Ordering::Relaxed);
+        if until_us == 0 {
+            return true;
+        }
+        let next = now_us + TRY_AGAIN.as_micros() as u64;
+        let (order, away) = (Ordering::Relaxed, &self.away_until_us);
+        now_us >= until_us && away.compare_exchange(until_us, next, order, order).is_ok()
+    }
+
+    fn answered(&self) {
+        // A plain read first: the usual answer must not write to a line that all workers read.
+        if self.away_until_us.load(Ordering::Relaxed) != 0
+            && self.away_until_us.swap(0, Ordering::Relaxed) != 0
+        {
+            tracing::info!("calls are counted again");
+        }
+    }
+
+    fn failed(&self, error: StoreError) {
+        let until_us = self.now_us() + TRY_AGAIN.as_micros() as u64;
+        if self.away_until_us.swap(until_us, Ordering::Relaxed) == 0 {
+            tracing::warn!(%error, "calls cannot be counted: peers and public callers are refused until they can");
+        }
+    }
+
+    fn now_us(&self) -> u64 {
+        now_us(self.clock.as_ref())
+    }
+}
+
+/// Counted from one second on, so that no time is ever 0, which means "never".
+fn now_us(clock: &dyn Clock) -> u64 {
+    1_000_000 + u64::try_from(clock.monotonic().as_micros()).unwrap_or(u64::MAX / 2)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+pub(crate) mod tests;
