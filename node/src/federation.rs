@@ -3,8 +3,8 @@
 //! Owns [`FederationVerifier`], one per worker, with no state but its counts, so a restart loses nothing. Answers [`VerifyPeer`] and [`Snapshot`]. A token is taken once: its id is
 //! claimed after everything else about it was found good, and when that cannot be decided the caller is refused.
 //! Read `settings` (what an operator says), `peers` (a peer), `roster` (which of them are in force), `files` and
-//! `upkeep` (how it follows what an operator changes), `rules` (what a token must be), `minters` with
-//! `own_keys` (our own tokens), `acting` (who stands behind a call), `outbound` (calls to peers).
+//! `upkeep` (how it follows what an operator changes), `manifest` (peers that somebody else lists), `rules` (what a token
+//! must be), `minters` with `own_keys` (our own tokens), `acting` (who stands behind a call), `outbound` (calls to peers).
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -28,6 +28,7 @@ mod rules;
 
 pub mod acting;
 pub mod files;
+pub mod manifest;
 pub mod outbound;
 pub mod own_keys;
 pub mod peers;

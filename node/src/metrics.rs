@@ -5,6 +5,7 @@ use archipel_kit::telemetry::metrics::{Counter, Gauge};
 use archipel_protocol::a2a::TaskState;
 use archipel_protocol::method::Method;
 
+use crate::federation::manifest::ManifestIssue;
 use crate::federation::peers::PeerSource;
 
 metrics! {
@@ -229,6 +230,29 @@ metrics! {
 }
 
 metrics! {
+    /// What is wrong with the manifest of peers.
+    pub enum ManifestTrouble = "issue" {
+        Size = "size",
+        Protocol = "protocol",
+        Fetch = "fetch",
+        Verify = "verify",
+        Unknown = "unknown",
+    }
+}
+
+impl From<ManifestIssue> for ManifestTrouble {
+    fn from(issue: ManifestIssue) -> Self {
+        match issue {
+            ManifestIssue::Size => Self::Size,
+            ManifestIssue::Protocol => Self::Protocol,
+            ManifestIssue::Fetch => Self::Fetch,
+            ManifestIssue::Verify => Self::Verify,
+            ManifestIssue::Unknown => Self::Unknown,
+        }
+    }
+}
+
+metrics! {
     /// What is counted of the roster.
     pub struct RosterMetrics {
         /// Peers in force, by who told of them.
@@ -237,5 +261,9 @@ metrics! {
         pub overdue: Gauge<()> = "archipel_peers_review_overdue";
         /// Changes of [[peers]] and the peers' folder, by what became of them: taken, or refused for their problems.
         pub files: Counter<FilesLooked> = "archipel_peer_files_total";
+        /// How long ago the manifest of peers was last fetched and found good, in seconds; 0 where there is none.
+        pub manifest_age: Gauge<()> = "archipel_manifest_age_seconds";
+        /// 1 for what was wrong with the manifest of peers the last time it was fetched.
+        pub manifest_trouble: Gauge<ManifestTrouble> = "archipel_manifest_trouble";
     }
 }

@@ -3,11 +3,13 @@
 //! Pure: keys are handed in once, time and ids with every call. Read [`verify`] for what a token must satisfy and in
 //! which order that is checked, `token` for how its text is taken apart, [`mint`] for what is sent, [`delegation`] for
 //! what both may say of the caller behind the sender, [`keys`] for the keys of both. What nodes sign beside tokens:
-//! [`statement`], then [`invitation`] (how two come to trust each other) and [`succession`] (how one changes its key).
+//! [`statement`], then [`invitation`] (how two come to trust each other) and [`succession`] (how one changes its key). What
+//! somebody signs for a whole mesh: [`manifest`] (who is a peer).
 
 pub mod delegation;
 pub mod invitation;
 pub mod keys;
+pub mod manifest;
 pub mod mint;
 pub mod statement;
 pub mod succession;

@@ -16,7 +16,7 @@ use std::{env, fs, io::Write, path::PathBuf};
 use archipel_protocol::{
     canonical,
     envelope::{self, AgentStatus, BusSecret, Event, InvalidEvent, MeshMeta, SystemEvent},
-    federation::{Minter, PeerKey, Policy, Verifier, keys},
+    federation::{Minter, PeerKey, Policy, Verifier, keys, manifest::Manifest},
     ids::Origin,
     names::Dialect,
     wan::{BridgeError, Envelope, IngressError},
@@ -30,7 +30,7 @@ const DIALECT: Dialect = Dialect::Pilox;
 /// Makes our outcome of a case.
 type Suite = fn(&Value, &Value) -> Value;
 
-const SUITES: [(&str, Suite); 9] = [
+const SUITES: [(&str, Suite); 10] = [
     ("stable_stringify", stable_stringify),
     ("bus_seal", bus_seal),
     ("bus_verify", bus_verify),
@@ -40,6 +40,7 @@ const SUITES: [(&str, Suite); 9] = [
     ("jwt_ed25519", jwt_verify),
     ("jwt_mint", jwt_mint),
     ("wan_envelope", wan_envelope),
+    ("manifest_verify", manifest_verify),
 ];
 
 #[test]
@@ -119,6 +120,10 @@ fn judge(case: &Value, suite: Suite) -> Result<(), String> {
         Some("sign and verify agent.paused without reason") => as_expected,
         Some("accept when the hive dialect is enabled") => {
             as_expected && jwt_outcome(&case["input"], &Dialect::ALL)["ok"] == true
+        }
+        // What is older is refused by whoever knows a newer one (`Manifest::is_older_than`).
+        Some("remember the highest issuedAt and refuse older ones (optional policy)") => {
+            as_expected
         }
         Some("accept at the ingress; the bridge may follow either count") => {
             ours["ingress"]["ok"] == true
@@ -291,6 +296,22 @@ fn roster(peers: &Value) -> Vec<(Origin, [PeerKey; 1])> {
         Some((origin, [PeerKey::new(key)]))
     };
     peers.as_array().unwrap().iter().filter_map(peer).collect()
+}
+
+fn manifest_verify(input: &Value, _: &Value) -> Value {
+    match Manifest::open(text(&input["body"]), text(&input["publicKeyHex"])) {
+        Ok(manifest) => {
+            let peers = manifest
+                .peers
+                .iter()
+                .map(|peer| match &peer.public_key_hex {
+                    None => json!({"origin": peer.origin}),
+                    Some(key) => json!({"origin": peer.origin, "ed25519PublicKeyHex": key}),
+                });
+            json!({"ok": true, "peers": peers.collect::<Vec<_>>()})
+        }
+        Err(error) => json!({"ok": false, "reason": error.token()}),
+    }
 }
 
 fn jwt_mint(input: &Value, expected: &Value) -> Value {

@@ -3,7 +3,8 @@
 //! Nothing is shared between two tests: every node has its own port, its own data directory and its own threads. Read
 //! `config` (what a node is told), `node` (a node in this process), `process` (a node as a process of its own, to be
 //! killed), `pair` (nodes that trust each other), `agent` (somebody who is called: the test answers), `client` with
-//! `events` (somebody who calls), `raw` (bytes that no client would send), `wait` (how tests wait).
+//! `events` (somebody who calls), `raw` (bytes that no client would send), `document` (something on a web
+//! server), `wait` (how tests wait).
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -15,6 +16,7 @@
 mod agent;
 mod client;
 mod config;
+mod document;
 mod events;
 mod node;
 mod pair;
@@ -27,6 +29,7 @@ use serde_json::{Value, json};
 pub use agent::{AgentCall, AgentStream, FakeAgent};
 pub use client::{Answer, Client, Refusal};
 pub use config::{NodeConfig, TOKEN, free_port};
+pub use document::Document;
 pub use events::{EventStream, StreamItem};
 pub use node::{StoppedNode, TestNode};
 pub use pair::{Identity, TestMesh};

@@ -129,8 +129,14 @@ fn what_is_hardly_meant_so_is_a_warning() {
         assert_eq!(read(&file, &[]).unwrap().warnings(), expected, "{file}");
     };
     let weak = format!("shared_secret = \"{}\"", "ab".repeat(20));
-    check(&weak, &["federation.shared_secret is easy to guess"]);
-    check(&format!("shared_secret = \"{SECRET}\""), &[]);
+    let one_group = "all who hold federation.shared_secret are one caller: rights, limits and suspensions of single peers do \
+                     not hold for their calls; Ed25519 gives each an identity";
+    check(
+        &weak,
+        &["federation.shared_secret is easy to guess", one_group],
+    );
+    check(&format!("shared_secret = \"{SECRET}\""), &[one_group]);
+    check(&format!("ed25519_seed = \"{}\"", "11".repeat(32)), &[]);
     check(
         "",
         &[

@@ -103,6 +103,10 @@ pub(super) fn minters(
     }
 }
 
+/// What an operator of a mesh with a shared secret is told.
+const ONE_GROUP: &str = "all who hold federation.shared_secret are one caller: rights, limits and suspensions of single peers do \
+                         not hold for their calls; Ed25519 gives each an identity";
+
 /// Keys that are missing. A peer in `[[peers]]` is there to be called and to call, so its absence is a mistake. With the
 /// variables of Hive and Pilox alone a node starts as theirs do, and refuses what it cannot verify.
 pub(super) fn check_keys(
@@ -114,6 +118,9 @@ pub(super) fn check_keys(
 ) {
     if settings.shared_secret.as_ref().is_some_and(Secret::is_weak) {
         warnings.push("federation.shared_secret is easy to guess".to_owned());
+    }
+    if matches!(minters, Minters::SharedSecret { .. }) {
+        warnings.push(ONE_GROUP.to_owned());
     }
     if !matches!(minters, Minters::Nothing) {
         return;

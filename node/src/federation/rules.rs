@@ -15,6 +15,8 @@ use parking_lot::Mutex;
 use uuid::Uuid;
 
 use crate::config::CardCheck;
+use crate::federation::manifest::keeper::ManifestPlace;
+use crate::federation::manifest::{self, ManifestStatus};
 use crate::federation::minters::{Minters, Tokens, check_keys, minters};
 use crate::federation::own_keys::OwnKeys;
 use crate::federation::peers::{Peer, PeerRules, PeerSource, configured_peers, variable_peers};
@@ -59,6 +61,8 @@ pub struct Federation {
     parts: Mutex<RosterParts>,
     legacy: Legacy,
     roster: ArcSwap<Roster>,
+    manifest: Option<ManifestPlace>,
+    manifest_status: ArcSwap<ManifestStatus>,
     warnings: Vec<String>,
 }
 
@@ -84,6 +88,7 @@ impl Federation {
             ..RosterParts::default()
         };
         refuse_listed_twice(&parts, &mut problems);
+        let manifest = manifest::place_of(settings, &mut problems);
         let minters = minters(settings, dialect, &known_as.origin, &mut problems);
         if settings.enabled {
             check_keys(settings, &minters, peers, &mut problems, &mut warnings);
@@ -119,6 +124,8 @@ impl Federation {
                 taken: settings.inbound_allow_legacy_secret,
             },
             roster: ArcSwap::from_pointee(roster),
+            manifest: manifest.filter(|_| settings.enabled),
+            manifest_status: ArcSwap::default(),
             warnings,
         })
     }
@@ -177,6 +184,21 @@ impl Federation {
         // Only now: whoever hears of it and comes again meets the new roster.
         before.cut_what_ended(&after);
         Ok(())
+    }
+
+    /// Where the manifest of peers is, if there is to be one.
+    pub fn manifest(&self) -> Option<&ManifestPlace> {
+        self.manifest.as_ref()
+    }
+
+    /// What is known of the manifest of peers now.
+    pub fn manifest_status(&self) -> Arc<ManifestStatus> {
+        self.manifest_status.load_full()
+    }
+
+    /// Tells what is known of it.
+    pub fn set_manifest_status(&self, status: ManifestStatus) {
+        self.manifest_status.store(Arc::new(status));
     }
 
     /// Our public key as peers must know it; none with a shared secret.

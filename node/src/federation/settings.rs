@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use archipel_kit::settings;
 use archipel_kit::settings::Secret;
+use url::Url;
 
 use crate::federation::outbound::OutboundLimits;
 
@@ -76,6 +77,18 @@ settings! {
         /// How often `[[peers]]` and the folder are looked at for changes; what changed is in force without a restart.
         /// 0s: only at SIGHUP.
         pub peers_reload: Duration = "2s", in "0s"..="1d";
+        /// A list of peers that somebody keeps for a whole mesh: a signed document on a web server. Its peers come after all
+        /// others, up to `max_peers`. It is fetched once for all replicas; while it cannot be had, the last good one counts.
+        pub manifest_url: Option<Url>, env ["MESH_FEDERATION_PEERS_MANIFEST_URL"], example "https://mesh.example.org/peers.json";
+        /// The key that signs it: 64 hexadecimal digits.
+        pub manifest_public_key: Option<String>, in 64..=64, env ["MESH_FEDERATION_PEERS_MANIFEST_PUBLIC_KEY_HEX"];
+        /// How often it is fetched; at SIGHUP, too.
+        pub manifest_refresh: Duration = "5m", in "1s"..="1d", env ["MESH_FEDERATION_PEERS_MANIFEST_REFRESH_SECONDS"];
+        /// How long fetching it may take.
+        pub manifest_timeout: Duration = "15s", in "3s"..="1m", env ["MESH_FEDERATION_PEERS_MANIFEST_FETCH_TIMEOUT_MS"];
+        /// Whether it may be fetched without TLS: somebody on the way could keep a node from learning that a peer was
+        /// removed. For development.
+        pub manifest_allow_http: bool = false;
     }
 }
 

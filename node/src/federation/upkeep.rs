@@ -12,6 +12,7 @@ use jiff::tz::TimeZone;
 
 use crate::federation::Federation;
 use crate::federation::files::PeerFiles;
+use crate::federation::manifest::{ManifestFault, ManifestIssue, ManifestStatus};
 use crate::federation::peers::{Peer, PeerSource};
 use crate::metrics::{FilesLooked, RosterMetrics};
 
@@ -48,6 +49,7 @@ pub async fn report(federation: Arc<Federation>, metrics: RosterMetrics, clock: 
             let count = i64::try_from(of_source.count()).unwrap_or(i64::MAX);
             metrics.peers.set(count, source.into());
         }
+        report_manifest(&federation.manifest_status(), &metrics, clock.now_ms());
         let overdue = overdue(roster.peers(), today);
         let count = i64::try_from(overdue.len()).unwrap_or(i64::MAX);
         metrics.overdue.set(count, ());
@@ -57,6 +59,17 @@ pub async fn report(federation: Arc<Federation>, metrics: RosterMetrics, clock: 
             warned = Some(today);
         }
         sleep(REPORT_EVERY).await;
+    }
+}
+
+fn report_manifest(status: &ManifestStatus, metrics: &RosterMetrics, now_ms: u64) {
+    let age_ms = status.good_ms.map_or(0, |good| now_ms.saturating_sub(good));
+    let age = i64::try_from(age_ms / 1000).unwrap_or(i64::MAX);
+    metrics.manifest_age.set(age, ());
+    let present = status.fault.as_ref().map(ManifestFault::issue);
+    for issue in ManifestIssue::ALL {
+        let value = i64::from(present == Some(issue));
+        metrics.manifest_trouble.set(value, issue.into());
     }
 }
 

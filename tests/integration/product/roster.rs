@@ -3,9 +3,15 @@
 use std::fs;
 use std::path::PathBuf;
 
+use archipel_kit::clock::{Clock, SystemClock};
+use archipel_protocol::federation::keys;
+use archipel_protocol::federation::manifest::{Manifest, ManifestPeer};
 use archipel_tests::mesh::{
-    EventStream, FakeAgent, Identity, NodeProcess, StreamItem, TestNode, id_of, say, until,
+    Document, EventStream, FakeAgent, Identity, NodeProcess, StreamItem, TestNode, id_of, say,
+    until,
 };
+use archipel_tests::services::RedisServer;
+use futures_util::future::join_all;
 use serde_json::json;
 
 use crate::{ECHO, NODE, upstream_agent};
@@ -45,16 +51,7 @@ impl Host {
 
     /// Waits until the metrics have this line.
     async fn wait_for(&self, line: &str) {
-        let client = self.node.client();
-        until(line, async || {
-            let metrics = client.get("/metrics").await;
-            metrics
-                .text()
-                .lines()
-                .any(|found| found == line)
-                .then_some(())
-        })
-        .await;
+        wait_for(&self.node, line).await;
     }
 
     /// How a call of this peer is answered.
@@ -66,6 +63,41 @@ impl Host {
             .await
             .status
     }
+}
+
+async fn wait_for(node: &NodeProcess, line: &str) {
+    let client = node.client();
+    until(line, async || {
+        let metrics = client.get("/metrics").await;
+        let mut lines = metrics.text().lines();
+        lines.any(|found| found == line).then_some(())
+    })
+    .await;
+}
+
+/// Who signs the manifests of these tests.
+const SIGNER: [u8; 32] = [7; 32];
+
+fn signed(issued_at: &str, peers: &[&Identity]) -> String {
+    let listed = peers.iter().map(|peer| ManifestPeer {
+        origin: peer.origin().to_owned(),
+        public_key_hex: Some(peer.public_key()),
+    });
+    let manifest = Manifest {
+        issued_at: Some(issued_at.to_owned()),
+        peers: listed.collect(),
+    };
+    manifest.sign(&SIGNER).unwrap()
+}
+
+/// Tells a node where its manifest is.
+fn manifest_at(document: &Document, refresh: &str) -> String {
+    let key = keys::to_hex(&keys::public_key_of_seed(&SIGNER).unwrap());
+    format!(
+        "[federation]\nmanifest_url = \"{}\"\nmanifest_public_key = \"{key}\"\n\
+         manifest_allow_http = true\nmanifest_refresh = \"{refresh}\"\n",
+        document.url()
+    )
 }
 
 /// The comment with which a stream ends.
@@ -185,4 +217,80 @@ async fn streams_end_with_the_trust_under_which_they_began() {
     mine.tell(archipel_tests::mesh::their_piece("still here"));
     assert!(kept.try_event().await.is_some());
     drop(theirs);
+}
+
+#[tokio::test]
+async fn a_manifest_is_followed_and_never_goes_back() {
+    let beta = Identity::at("https://beta.example");
+    let gamma = Identity::at("https://gamma.example");
+    let document = Document::serve(&signed("2026-01-02T00:00:00Z", &[&beta])).await;
+    let mut host = Host::start(&manifest_at(&document, "1d")).await;
+    host.wait_for("archipel_peers{source=\"manifest\"} 1").await;
+    assert_eq!(host.answers(&beta).await, 200);
+    // While it cannot be had, and when somebody serves an old one, the last good one counts.
+    document.answer(500, "");
+    host.node.hang_up().await;
+    host.wait_for("archipel_manifest_trouble{issue=\"fetch\"} 1")
+        .await;
+    assert_eq!(host.answers(&beta).await, 200);
+    document.answer(200, &signed("2026-01-01T00:00:00Z", &[&gamma]));
+    host.node.hang_up().await;
+    host.wait_for("archipel_manifest_trouble{issue=\"verify\"} 1")
+        .await;
+    assert_eq!(
+        (host.answers(&beta).await, host.answers(&gamma).await),
+        (200, 401)
+    );
+    // It outlives the process.
+    document.answer(404, "");
+    host.node.kill().await;
+    host.node.restart().await;
+    host.wait_for("archipel_peers{source=\"manifest\"} 1").await;
+    assert_eq!(host.answers(&beta).await, 200);
+    document.answer(200, &signed("2026-01-03T00:00:00Z", &[&gamma]));
+    host.node.hang_up().await;
+    host.wait_for("archipel_manifest_trouble{issue=\"verify\"} 0")
+        .await;
+    assert_eq!(
+        (host.answers(&beta).await, host.answers(&gamma).await),
+        (401, 200)
+    );
+}
+
+#[tokio::test]
+async fn one_of_three_replicas_fetches_the_manifest_for_all() {
+    let redis = RedisServer::start().unwrap();
+    let url = redis.url();
+    let beta = Identity::at("https://beta.example");
+    let document = Document::serve(&signed("2026-01-01T00:00:00Z", &[&beta])).await;
+    let own = Identity::of_new_node();
+    let start = async || {
+        NodeProcess::start(NODE, |config| {
+            let listen = config.listen().to_owned();
+            own.configure(config);
+            config.add(&format!(
+                "listen = \"{listen}\"\npublic_origin = \"{}\"",
+                own.origin()
+            ));
+            config.add(&format!("[redis]\nurl = \"{url}\""));
+            config.add(&manifest_at(&document, "1s"));
+        })
+        .await
+    };
+    let nodes = [start().await, start().await, start().await];
+    let all = nodes
+        .iter()
+        .map(|node| wait_for(node, "archipel_peers{source=\"manifest\"} 1"));
+    join_all(all).await;
+    let clock = SystemClock::new();
+    let (began, before) = (clock.monotonic(), document.reads());
+    until("further fetches", async || {
+        (document.reads() >= before + 5).then_some(())
+    })
+    .await;
+    let (seconds, reads) = (
+        (clock.monotonic() - began).as_secs(),
+        document.reads() - before,
+    );
+    assert!(reads <= seconds + 2, "{reads} fetches in {seconds} s");
 }

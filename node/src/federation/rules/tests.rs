@@ -242,6 +242,52 @@ fn with_a_shared_secret_all_are_one_group_and_one_issuer() {
 }
 
 #[test]
+fn an_operator_is_told_that_a_shared_secret_tells_no_peers_apart() {
+    let told = |federation: &Federation| {
+        let mut warnings = federation.warnings().iter();
+        warnings.any(|warning| warning.contains("one caller"))
+    };
+    assert!(told(&with_secret(&[])));
+    assert!(!told(&with_keys()));
+}
+
+#[test]
+fn a_manifest_needs_a_place_and_a_key() {
+    let check = |variables: &[(&str, &str)], expected: &[&str]| {
+        let problems = build(&from_variables(variables), &[]).err();
+        assert_eq!(problems.unwrap_or_default(), expected, "{variables:?}");
+    };
+    let url = |url| ("MESH_FEDERATION_PEERS_MANIFEST_URL", url);
+    let key = "11".repeat(32);
+    let key = (
+        "MESH_FEDERATION_PEERS_MANIFEST_PUBLIC_KEY_HEX",
+        key.as_str(),
+    );
+    check(&[url("https://mesh.example/peers.json"), key], &[]);
+    check(
+        &[key],
+        &["federation.manifest_url: is needed with manifest_public_key"],
+    );
+    check(
+        &[url("https://mesh.example/")],
+        &[
+            "federation.manifest_public_key: is needed with manifest_url: an unsigned list is nobody's word",
+        ],
+    );
+    check(
+        &[url("http://u:p@mesh.example/"), key],
+        &[
+            "federation.manifest_url: must be https, unless manifest_allow_http is set",
+            "federation.manifest_url: must not hold a user name or password",
+        ],
+    );
+    check(
+        &[url("ftp://mesh.example/"), key],
+        &["federation.manifest_url: must be http or https"],
+    );
+}
+
+#[test]
 fn the_other_dialect_can_be_refused() {
     let mut settings = from_variables(&[("MESH_FEDERATION_SHARED_SECRET", SECRET)]);
     settings.accept_both_dialects = false;
