@@ -58,6 +58,18 @@ impl Client {
         }
     }
 
+    /// The same client, whose connections come from this address.
+    #[must_use]
+    pub fn coming_from(&self, address: IpAddr) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_local_address(Some(address));
+        let mut client = self.clone();
+        client.inner = legacy::Client::builder(TokioExecutor::new())
+            .pool_max_idle_per_host(0)
+            .build(connector);
+        client
+    }
+
     /// The same client with one header set.
     #[must_use]
     pub fn with(&self, name: &str, value: &str) -> Self {

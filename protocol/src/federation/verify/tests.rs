@@ -289,6 +289,34 @@ fn times_are_checked_with_the_skew() {
 }
 
 #[test]
+fn of_members_of_one_name_the_last_counts() {
+    let verdict = |header: &str, more: &str| {
+        let expiry = NOW + 300;
+        let claims = format!(
+            r#"{{"iss":"hive-mesh-federation","sub":"federation-peer","jti":"1","aud":"{US}","iat":{NOW},"exp":{expiry}{more}}}"#
+        );
+        let verified = shared().verify(&signed(header, &claims), &policy(), NOW);
+        verified.map(|verified| verified.jti.unwrap_or_default())
+    };
+    use VerifyError::{BadClaims, Expired, WrongAlgorithm, WrongAudience};
+    for (more, expected) in [
+        (r#","jti":"2""#, Ok("2")),
+        (r#","\u006ati":"2""#, Ok("2")),
+        (r#","other":{"jti":"2"}"#, Ok("1")),
+        (r#","jti":null"#, Err(BadClaims)),
+        (r#","iss":"stranger""#, Err(BadClaims)),
+        (r#","exp":1"#, Err(Expired)),
+        (r#","aud":"https://elsewhere.example""#, Err(WrongAudience)),
+    ] {
+        let told = verdict(r#"{"alg":"HS256"}"#, more);
+        assert_eq!(told, expected.map(str::to_owned), "{more}");
+    }
+    assert!(verdict(r#"{"alg":"none","alg":"HS256"}"#, "").is_ok());
+    let last_is_none = verdict(r#"{"alg":"HS256","alg":"none"}"#, "");
+    assert_eq!(last_is_none, Err(WrongAlgorithm));
+}
+
+#[test]
 fn numbers_beyond_the_doubles_never_pass() {
     let token = |iat: &str, exp: &str| {
         signed(
