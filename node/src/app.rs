@@ -114,6 +114,7 @@ struct Parts {
     federation: Arc<Federation>,
     outbound: Arc<Outbound>,
     counters: gates::Counters,
+    egress: Arc<Egress>,
     replay: Addr<ReplayGuard>,
     webhooks: webhooks::Started,
     bus: Addr<BusActor>,
@@ -275,7 +276,6 @@ impl Parts {
         };
         let agents = agents::start(world, cards, added);
         let webhooks = webhooks::start(&settings.push, &stores, &egress, &clock, &telemetry);
-        let outbound = peers::outbound(&settings, &federation, egress, &clock);
         let health = Arc::new(Health::default());
         watch(&health, "replay", &replay);
         watch(&health, "audit", &audit);
@@ -292,7 +292,8 @@ impl Parts {
             task_metrics: TaskMetrics::new(&telemetry.meter()),
             edge_metrics: EdgeMetrics::new(&telemetry.meter()),
             agents: agents.table,
-            outbound,
+            outbound: peers::outbound(&settings, &federation, &egress, &clock),
+            egress,
             drain: CancellationToken::new(),
             origin: origin.as_str().into(),
             signer,

@@ -25,7 +25,7 @@ use crate::control::hosted::Hosted;
 use crate::control::looks::Looked;
 use crate::control::news::News;
 use crate::control::plan::Plan;
-use crate::egress::{Destination, Egress};
+use crate::egress::Egress;
 use crate::metrics::{AgentMetrics, Looked as Found};
 use crate::registry::{ChangeCard, SharedAgents};
 use crate::store::StoreError;
@@ -270,17 +270,15 @@ async fn keep(plan: Plan, store: &dyn AgentStore, egress: &Egress) -> Result<Pla
     match &plan {
         Plan::Nothing(_) => {}
         Plan::Keep { row, url } => {
-            if let Some(url) = url {
-                let checked = match url.as_str().parse() {
-                    Ok(uri) => egress.check(Destination::Outside, &uri).await.is_ok(),
-                    Err(_) => false,
-                };
-                if !checked {
-                    let what = "is where this node may not call: its host is unknown, not public, or not on egress.host_allowlist";
-                    let mut problems = Problems::default();
-                    problems.add("url", what);
-                    return Err(ControlError::Invalid(problems));
-                }
+            if let Some(url) = url
+                && let Err(refusal) = egress.judge(url.as_str()).await
+            {
+                let what = format!(
+                    "is where this node may not call ({refusal}): its host must be known and public, or on egress.host_allowlist"
+                );
+                let mut problems = Problems::default();
+                problems.add("url", what);
+                return Err(ControlError::Invalid(problems));
             }
             store.keep_agent(row.clone()).await?;
         }

@@ -2,20 +2,33 @@
 //!
 //! There are two kinds of destination. What the operator wrote into the configuration is trusted and may be private;
 //! what arrived from outside (webhooks, cards, manifests, invitations) may not, unless its host is allow-listed. The
-//! address that is checked is the address that is connected to (`archipel_kit::client`).
+//! address that is checked is the address that is connected to (`archipel_kit::client`). Who calls where:
+//!
+//! | what is called | chosen by |
+//! |---|---|
+//! | agents of the configuration, their cards and health; a model behind an OpenAI-compatible endpoint | the operator |
+//! | agents that were added over HTTP | somebody else |
+//! | webhooks | somebody else (`push.allow_private` makes them the operator's) |
+//! | peers, their cards and descriptors | as [`Peer::destination`](crate::federation::peers::Peer::destination) says |
+//! | what `archipel call`, `card`, `agents` and `peers` are told to | the operator |
+//!
+//! Traces and metrics are pushed by the telemetry's own exporter, to the collector of the configuration. Read `guard` (which
+//! URLs of somebody else's are called), then `clients` (who connects, and what certificate is shown).
 
-use std::collections::HashMap;
-use std::net::IpAddr;
-use std::sync::Arc;
-use std::thread::{self, ThreadId};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use archipel_kit::client::{
-    AddressPolicy, Answer, ClientError, ClientOptions, HttpClient, RequestBody, Timeouts,
-};
+use archipel_kit::client::{Answer, ClientError, Lookup, RequestBody, Timeouts};
 use archipel_kit::settings;
 use http::{Request, Uri};
-use parking_lot::RwLock;
+
+mod clients;
+mod guard;
+
+pub use guard::UrlRefusal;
+
+use clients::{Clients, Way};
+use guard::Guard;
 
 settings! {
     /// How the node reaches others.
@@ -31,7 +44,7 @@ settings! {
 }
 
 /// Who chose the host of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Destination {
     /// The operator, in the configuration: agents and peers.
     Trusted,
@@ -39,34 +52,35 @@ pub enum Destination {
     Outside,
 }
 
+/// The files of a TLS of one's own: for servers that want to see a certificate, or that no authority of this machine
+/// stands for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct TlsFiles {
+    /// Authorities that the server's certificate must come from. `None`: those of this machine.
+    pub ca: Option<PathBuf>,
+    /// Our certificate and its key.
+    pub identity: Option<(PathBuf, PathBuf)>,
+}
+
 /// Makes the node's outbound requests. Shared by all workers.
 #[derive(Debug)]
 pub struct Egress {
-    trusted: ClientOptions,
-    outside: ClientOptions,
-    /// One pair of clients per worker thread, because a pool that workers share costs nine times the tail latency.
-    /// Bounded by the number of threads, which is fixed once the node runs.
-    workers: RwLock<HashMap<ThreadId, Clients>>,
-}
-
-#[derive(Debug, Clone)]
-struct Clients {
-    trusted: HttpClient,
-    outside: HttpClient,
+    guard: Guard,
+    clients: Clients,
 }
 
 impl Egress {
     /// No connection is made yet.
     pub fn new(settings: &EgressSettings) -> Self {
-        let options = |addresses| ClientOptions {
-            connect: settings.connect,
-            keep_idle: settings.keep_idle,
-            ..ClientOptions::new(addresses)
-        };
+        Self::with_lookup(settings, Lookup::default())
+    }
+
+    /// The same, asking somebody else for the addresses of hosts.
+    pub fn with_lookup(settings: &EgressSettings, lookup: Lookup) -> Self {
+        let guard = Guard::new(&settings.host_allowlist, lookup.clone());
         Self {
-            trusted: options(AddressPolicy::Any),
-            outside: options(outside_policy(&settings.host_allowlist)),
-            workers: RwLock::default(),
+            clients: Clients::new(settings, guard.address_policy(), lookup),
+            guard,
         }
     }
 
@@ -80,79 +94,58 @@ impl Egress {
         request: Request<RequestBody>,
         limits: Timeouts,
     ) -> Result<Answer, ClientError> {
-        let clients = self.clients();
-        let client = match destination {
-            Destination::Trusted => clients.trusted,
-            Destination::Outside => {
-                refuse_credentials(request.uri())?;
-                clients.outside
-            }
+        let way = Way {
+            destination,
+            tls: None,
         };
-        client.send(request, limits).await
+        self.send_by(way, request, limits).await
     }
 
-    /// Whether [`Egress::send`] would connect to the host of this absolute URI as things stand now; nothing is sent.
+    /// The same with a TLS of one's own.
+    ///
+    /// # Errors
+    /// Why there is no answer; also when the files cannot be used.
+    pub async fn send_with(
+        &self,
+        (destination, tls): (Destination, Option<TlsFiles>),
+        request: Request<RequestBody>,
+        limits: Timeouts,
+    ) -> Result<Answer, ClientError> {
+        self.send_by(Way { destination, tls }, request, limits)
+            .await
+    }
+
+    async fn send_by(
+        &self,
+        way: Way,
+        request: Request<RequestBody>,
+        limits: Timeouts,
+    ) -> Result<Answer, ClientError> {
+        if way.destination == Destination::Outside {
+            guard::refuse_credentials(request.uri())?;
+        }
+        self.clients.of(way)?.send(request, limits).await
+    }
+
+    /// Whether a URL of somebody else's would be called as things stand now, and in which form; nothing is sent. The same
+    /// holds each time it is called: this only tells early.
     ///
     /// # Errors
     /// Why it would not.
-    pub async fn check(&self, destination: Destination, uri: &Uri) -> Result<(), ClientError> {
-        let clients = self.clients();
-        match destination {
-            Destination::Trusted => clients.trusted.check(uri).await,
-            Destination::Outside => {
-                refuse_credentials(uri)?;
-                clients.outside.check(uri).await
-            }
-        }
+    pub async fn judge(&self, url: &str) -> Result<Uri, UrlRefusal> {
+        self.guard.judge(url).await
     }
 
-    fn clients(&self) -> Clients {
-        let worker = thread::current().id();
-        if let Some(clients) = self.workers.read().get(&worker) {
-            return clients.clone();
-        }
-        let clients = Clients {
-            trusted: HttpClient::new(self.trusted.clone()),
-            outside: HttpClient::new(self.outside.clone()),
-        };
-        self.workers.write().insert(worker, clients.clone());
-        clients
+    /// Lets go of connections whose certificates or authorities have changed on disk since they were made. Waits for the
+    /// disk.
+    pub fn look(&self) {
+        self.clients.look();
     }
-}
 
-/// A user name or password in a URL from outside is never meant for us to send (`contract/a2a-surface.md` 7).
-fn refuse_credentials(uri: &Uri) -> Result<(), ClientError> {
-    match uri.authority() {
-        Some(authority) if !authority.as_str().contains('@') => Ok(()),
-        _ => Err(ClientError::Refused(
-            uri.host().unwrap_or_default().to_owned(),
-        )),
+    /// When the first of the certificates that are shown expires, in seconds since the Unix epoch.
+    pub fn expires(&self) -> Option<i64> {
+        self.clients.expires()
     }
-}
-
-fn outside_policy(allowlist: &[String]) -> AddressPolicy {
-    if allowlist.is_empty() {
-        return AddressPolicy::PublicOnly;
-    }
-    let allowed: Vec<String> = allowlist
-        .iter()
-        .map(|host| host.trim().to_ascii_lowercase())
-        .collect();
-    AddressPolicy::Rule(Arc::new(move |host, _| is_listed(host, &allowed)))
-}
-
-/// Whether a host is on the list, or below a name on it. A literal address has nothing below it, so it must be listed as
-/// a whole; a dot at the end of a name changes nothing about it.
-fn is_listed(host: &str, allowed: &[String]) -> bool {
-    let host = host.trim_end_matches('.').to_ascii_lowercase();
-    let is_literal = host.parse::<IpAddr>().is_ok();
-    allowed.iter().any(|entry| {
-        host == *entry
-            || !is_literal
-                && host
-                    .strip_suffix(entry.as_str())
-                    .is_some_and(|above| above.ends_with('.'))
-    })
 }
 
 #[cfg(test)]

@@ -13,14 +13,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use archipel_kit::client::ClientError;
 use archipel_kit::settings;
 use archipel_protocol::a2a::{
     ListPushConfigsParams, PushConfig, PushConfigList, PushConfigParams, TaskState, Version,
 };
 use archipel_protocol::error::RpcError;
 use archipel_protocol::object::Invalid;
-use http::Uri;
 use uuid::Uuid;
 
 use crate::egress::{Destination, Egress};
@@ -260,11 +258,13 @@ impl Webhooks {
     }
 
     async fn check_host(&self, config: &PushConfig) -> Result<(), WebhookError> {
-        let uri: Uri = config.url.parse().map_err(|_| WebhookError::Host)?;
-        match self.egress.check(self.destination, &uri).await {
-            Err(ClientError::Refused(_)) => Err(WebhookError::Host),
-            // A host that cannot be found now may be found later; it is checked again at each delivery.
-            Ok(()) | Err(_) => Ok(()),
+        if self.destination == Destination::Trusted {
+            return Ok(());
+        }
+        match self.egress.judge(&config.url).await {
+            // It is judged again at each delivery.
+            Err(refusal) if !refusal.may_pass() => Err(WebhookError::Host),
+            Ok(_) | Err(_) => Ok(()),
         }
     }
 }

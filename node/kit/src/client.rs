@@ -15,7 +15,7 @@ mod plain;
 
 use std::{error::Error as StdError, sync::OnceLock, time::Duration};
 
-use http::{HeaderMap, Request, StatusCode, Uri};
+use http::{HeaderMap, Request, StatusCode};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy,
@@ -25,7 +25,7 @@ use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
 
 pub use address::{AddressPolicy, AddressRule, is_public};
 pub use body::{AnswerBody, RequestBody};
-pub use connector::ConnectError;
+pub use connector::{ConnectError, Lookup, LookupFuture};
 pub use headers::{copy_end_to_end, copy_if, copy_listed, is_hop_by_hop};
 pub use plain::PlainClient;
 
@@ -36,6 +36,8 @@ use connector::GuardedConnector;
 pub struct ClientOptions {
     /// Which addresses it may connect to.
     pub addresses: AddressPolicy,
+    /// Who is asked for them.
+    pub lookup: Lookup,
     /// Time for one connection, name lookup included, TLS excluded.
     pub connect: Duration,
     /// How long an unused connection is kept.
@@ -48,9 +50,10 @@ pub struct ClientOptions {
 
 impl ClientOptions {
     /// The usual limits: 5 s to connect, 64 unused connections per server, each for 60 s.
-    pub const fn new(addresses: AddressPolicy) -> Self {
+    pub fn new(addresses: AddressPolicy) -> Self {
         Self {
             addresses,
+            lookup: Lookup::default(),
             connect: Duration::from_secs(5),
             keep_idle: Duration::from_secs(60),
             max_idle_per_host: 64,
@@ -73,8 +76,8 @@ pub struct Timeouts {
 /// Why there is no answer, or no more of it.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The address policy forbids every address of the host.
-    #[error("no address of {0} may be connected to")]
+    /// The address policy forbids an address of the host.
+    #[error("{0} may not be connected to")]
     Refused(String),
     /// No connection: lookup, TCP or TLS failed.
     #[error("cannot connect: {0}")]
@@ -143,33 +146,23 @@ impl Answer {
 #[derive(Debug, Clone)]
 pub struct HttpClient {
     inner: legacy::Client<HttpsConnector<GuardedConnector>, RequestBody>,
-    connector: GuardedConnector,
 }
 
 impl HttpClient {
     /// A client with an empty pool.
     pub fn new(options: ClientOptions) -> Self {
-        let connector = GuardedConnector::new(options.addresses, options.connect);
+        let connector = GuardedConnector::new(options.addresses, options.lookup, options.connect);
         let https = HttpsConnectorBuilder::new()
             .with_tls_config(options.tls.unwrap_or_else(tls_config))
             .https_or_http()
             .enable_all_versions()
-            .wrap_connector(connector.clone());
+            .wrap_connector(connector);
         let inner = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(options.keep_idle)
             .pool_max_idle_per_host(options.max_idle_per_host)
             .build(https);
-        Self { inner, connector }
-    }
-
-    /// Whether the host of an absolute URI has an address that may be connected to, as things stand now. Nothing is sent.
-    ///
-    /// # Errors
-    /// Why not: [`ClientError::Refused`], or that the host cannot be found.
-    pub async fn check(&self, uri: &Uri) -> Result<(), ClientError> {
-        let checked = self.connector.check(uri).await;
-        checked.map_err(|error| ClientError::from(&error))
+        Self { inner }
     }
 
     /// Sends a request, whose URI must be absolute, and waits for the head of its answer.

@@ -20,6 +20,7 @@ use tokio::time::timeout;
 
 use super::Parts;
 use crate::edge;
+use crate::egress::Egress;
 use crate::tls::NodeTls;
 
 /// Time for the TLS handshake.
@@ -99,18 +100,25 @@ async fn accept(
     Ok((stream, protocol, Some(peer)))
 }
 
-/// Takes up certificates and keys that change on disk, for as long as the node runs.
+/// Takes up certificates and keys that change on disk, ours and those for peers, for as long as the node runs.
 pub(super) fn watch(parts: &Parts) {
-    let Some(tls) = &parts.tls else { return };
-    let (shown, stopped) = (Arc::clone(tls), parts.drain.clone());
+    let (shown, stopped) = (parts.tls.clone(), parts.drain.clone());
+    let for_peers = Arc::clone(&parts.egress);
     observe_named(
         &parts.telemetry.meter(),
         "archipel_certificate_expires_timestamp_seconds",
         "When a certificate of this node expires, in seconds since the Unix epoch.",
         "certificate",
-        move || vec![("listener", shown.current().expires)],
+        move || {
+            let listener = shown
+                .as_ref()
+                .map(|tls| ("listener", tls.current().expires));
+            let first = for_peers.expires().map(|expires| ("peers", expires));
+            listener.into_iter().chain(first).collect()
+        },
     );
-    let (tls, every) = (Arc::clone(tls), parts.settings.tls.reload_every);
+    let (tls, egress) = (parts.tls.clone(), Arc::clone(&parts.egress));
+    let every = parts.settings.tls.reload_every;
     actix_rt::spawn(stopped.run_until_cancelled_owned(async move {
         let mut hangup = match signal(SignalKind::hangup()) {
             Ok(hangup) => hangup,
@@ -123,16 +131,22 @@ pub(super) fn watch(parts: &Parts) {
                 _ = hangup.recv() => told = None,
                 () = pause(every) => {}
             }
-            told = look(&tls, told).await;
+            told = look(tls.clone(), Arc::clone(&egress), told).await;
         }
     }));
 }
 
-async fn look(tls: &Arc<NodeTls>, told: Option<String>) -> Option<String> {
-    let tls = Arc::clone(tls);
+async fn look(
+    tls: Option<Arc<NodeTls>>,
+    egress: Arc<Egress>,
+    told: Option<String>,
+) -> Option<String> {
     // Files are read on a thread that may wait for them.
-    let looked = tokio::task::spawn_blocking(move || tls.look()).await;
-    match looked.ok()? {
+    let looked = tokio::task::spawn_blocking(move || {
+        egress.look();
+        tls.map_or(Ok(false), |tls| tls.look())
+    });
+    match looked.await.ok()? {
         Ok(false) => None,
         Ok(true) => {
             tracing::info!("the listener has another certificate or other authorities for clients");

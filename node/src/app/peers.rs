@@ -75,12 +75,12 @@ pub(super) fn federation(
 pub(super) fn outbound(
     settings: &NodeSettings,
     federation: &Arc<Federation>,
-    egress: Arc<Egress>,
+    egress: &Arc<Egress>,
     clock: &Arc<dyn Clock>,
 ) -> Arc<Outbound> {
     Arc::new(Outbound::new(
         Arc::clone(federation),
-        egress,
+        Arc::clone(egress),
         Arc::clone(clock),
         settings.federation.outbound_limits(),
         CallerNames::from_settings(settings),

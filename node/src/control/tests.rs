@@ -20,6 +20,7 @@ use crate::agents::echo::Echo;
 use crate::bus::{BusError, Published};
 use crate::cards::shelf::CardSource;
 use crate::config::AgentSettings;
+use crate::egress::Destination;
 use crate::registry::HostedCard;
 use crate::store::agents::{AgentRow, MemoryAgents};
 use crate::tasks::executor::ExecutorFailure;

@@ -21,6 +21,7 @@ use crate::federation::{PeerIdentity, Proof};
 
 pub(super) mod allowlist;
 mod peer;
+mod pin;
 mod rights;
 pub(super) mod trail;
 

@@ -1,10 +1,14 @@
-//! What may be called on behalf of others. That addresses are checked where connections are made is tested there.
+//! Where requests go, and where not.
 
-use archipel_kit::client::{ClientError, RequestBody, Timeouts};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use archipel_kit::client::{ClientError, Lookup, RequestBody, Timeouts};
 use archipel_kit::settings::{Environment, load};
 use http::Request;
 
-use super::{Destination, Egress, EgressSettings, is_listed, outside_policy};
+use super::{Destination, Egress, EgressSettings, TlsFiles};
 
 fn settings(allowlist: &str) -> EgressSettings {
     load(
@@ -14,51 +18,19 @@ fn settings(allowlist: &str) -> EgressSettings {
     .unwrap()
 }
 
-#[test]
-fn a_list_names_hosts_and_what_is_below_them() {
-    let check = |host: &str, entry: &str, expected: bool| {
-        assert_eq!(
-            is_listed(host, &[entry.to_owned()]),
-            expected,
-            "{host} {entry}"
-        );
-    };
-    check("registry.corp", "registry.corp", true);
-    check("a.registry.corp", "registry.corp", true);
-    check("REGISTRY.Corp", "registry.corp", true);
-    check("registry.corp.", "registry.corp", true);
-    check("evilregistry.corp", "registry.corp", false);
-    check("registry.corp.evil", "registry.corp", false);
-    check("127.0.0.1", "127.0.0.1", true);
-    check("127.0.0.1", "0.0.1", false);
-    check("::1", "::1", true);
-}
-
-#[test]
-fn without_a_list_public_addresses_may_be_called_with_one_the_hosts_on_it() {
-    let check = |allowlist: &[&str], host: &str, address: &str, expected: bool| {
-        let allowlist: Vec<String> = allowlist.iter().map(|&entry| entry.to_owned()).collect();
-        let allowed = outside_policy(&allowlist).allows(host, address.parse().unwrap());
-        assert_eq!(allowed, expected, "{allowlist:?} {host} {address}");
-    };
-    check(&[], "hook.example", "93.184.216.34", true);
-    check(&[], "hook.example", "10.0.0.1", false);
-    check(&[], "hook.example", "::ffff:127.0.0.1", false);
-    check(&["Hook.Example "], "hook.example", "10.0.0.1", true);
-    check(&["hook.example"], "other.example", "93.184.216.34", false);
+fn request(uri: &str) -> Request<RequestBody> {
+    let mut request = Request::new(RequestBody::empty());
+    *request.uri_mut() = uri.parse().unwrap();
+    request
 }
 
 async fn send(egress: &Egress, destination: Destination, uri: &str) -> Result<u16, ClientError> {
-    let mut request = Request::new(RequestBody::empty());
-    *request.uri_mut() = uri.parse().unwrap();
-    egress
-        .send(destination, request, Timeouts::default())
-        .await
-        .map(|answer| answer.status.as_u16())
+    let sent = egress.send(destination, request(uri), Timeouts::default());
+    sent.await.map(|answer| answer.status.as_u16())
 }
 
-#[actix_rt::test]
-async fn a_private_server_is_reached_only_when_it_is_trusted_or_listed() {
+/// A server that knows no path, on a port of 127.0.0.1.
+fn serve() -> (u16, actix_web::dev::ServerHandle) {
     let server = actix_web::HttpServer::new(actix_web::App::new)
         .workers(1)
         .bind(("127.0.0.1", 0))
@@ -67,6 +39,12 @@ async fn a_private_server_is_reached_only_when_it_is_trusted_or_listed() {
     let server = server.run();
     let stop = server.handle();
     actix_rt::spawn(server);
+    (port, stop)
+}
+
+#[actix_rt::test]
+async fn a_private_server_is_reached_only_when_it_is_trusted_or_listed() {
+    let (port, stop) = serve();
     let uri = format!("http://127.0.0.1:{port}/");
 
     let egress = Egress::new(&settings(""));
@@ -90,4 +68,47 @@ async fn a_private_server_is_reached_only_when_it_is_trusted_or_listed() {
         Err(ClientError::Refused(_))
     ));
     stop.stop(false).await;
+}
+
+#[actix_rt::test]
+async fn a_name_that_means_something_else_when_it_is_called_is_judged_again() {
+    let (port, stop) = serve();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    // First a public address, from then on one of this machine.
+    let lookup = Lookup::new(move |_, port| {
+        let address = match counted.fetch_add(1, Ordering::SeqCst) {
+            0 => [93, 184, 216, 34],
+            _ => [127, 0, 0, 1],
+        };
+        Box::pin(async move { Ok(vec![SocketAddr::from((address, port))]) })
+    });
+    let egress = Egress::with_lookup(&settings(""), lookup);
+    let url = format!("http://rebinding.example:{port}/");
+    let judged = egress.judge(&url).await.unwrap();
+    assert!(matches!(
+        send(&egress, Destination::Outside, &judged.to_string()).await,
+        Err(ClientError::Refused(host)) if host == "rebinding.example"
+    ));
+    // Once for each: what is connected to is what was judged.
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
+    stop.stop(false).await;
+}
+
+#[actix_rt::test]
+async fn files_that_cannot_be_read_are_a_failure_to_connect() {
+    let tls = TlsFiles {
+        ca: Some("/nowhere/ca.pem".into()),
+        identity: None,
+    };
+    let egress = Egress::new(&settings(""));
+    let way = (Destination::Trusted, Some(tls));
+    let sent = egress
+        .send_with(way, request("https://127.0.0.1:1/"), Timeouts::default())
+        .await;
+    assert!(
+        matches!(&sent, Err(ClientError::Connect(cause)) if cause.contains("/nowhere/ca.pem cannot be read")),
+        "{sent:?}"
+    );
+    assert_eq!(egress.expires(), None);
 }

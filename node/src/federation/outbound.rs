@@ -165,7 +165,7 @@ impl Outbound {
         };
         let answer = self
             .egress
-            .send(peer.destination(), request, limits)
+            .send_with((peer.destination(), peer.tls_files()), request, limits)
             .await
             .map_err(|error| {
                 tracing::warn!(peer.name = call.peer, %error, "call to a peer failed");

@@ -15,7 +15,7 @@ use jiff::civil::Date;
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
-use crate::egress::Destination;
+use crate::egress::{Destination, TlsFiles};
 use crate::federation::settings::PeerKind;
 use crate::role::Role;
 
@@ -112,9 +112,9 @@ pub struct PeerTls {
 /// Which certificate a peer must have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CertificatePin {
-    /// SHA-256 of the certificate as it is sent (DER).
+    /// SHA-256 of the certificate as it is sent (DER), or of its public key (DER of SubjectPublicKeyInfo).
     Sha256([u8; 32]),
-    /// The URI among its names.
+    /// The only URI among its names.
     Spiffe(String),
 }
 
@@ -233,6 +233,19 @@ impl Peer {
         } else {
             Destination::Outside
         }
+    }
+
+    /// What is shown to it and who stands for it, where that is not as for everybody.
+    pub fn tls_files(&self) -> Option<TlsFiles> {
+        let tls = &self.tls;
+        let is_own = tls.identity.is_some() || tls.ca_file.is_some();
+        is_own.then(|| TlsFiles {
+            ca: tls.ca_file.clone(),
+            identity: tls
+                .identity
+                .as_ref()
+                .map(|own| (own.certificate_file.clone(), own.key_file.clone())),
+        })
     }
 
     /// The keys with which its cards may be signed.

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::{ECHO, upstream_agent};
 
-mod records;
+pub(crate) mod records;
 mod rights;
 mod trouble;
 

@@ -1,4 +1,6 @@
 //! A node that speaks TLS: what it shows, whom it lets in, and files that change while it runs.
+//!
+//! Read on in `peers`: certificates between nodes, and through a gateway.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -21,6 +23,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::ECHO;
+
+mod peers;
 
 /// A node that shows this certificate.
 fn settings(shown: &KeyFiles, more: &str) -> String {

@@ -75,7 +75,7 @@ impl Identity {
 
     /// Makes the node that is configured this one.
     pub fn configure(&self, config: &mut NodeConfig) {
-        let listen = self.origin.trim_start_matches("http://");
+        let listen = self.origin.split("://").nth(1).unwrap();
         let seed = keys::to_hex(&self.seed);
         config.add(&format!(
             r#"

@@ -54,7 +54,7 @@ impl PlainClient {
         parts.authority = Some(server.clone());
         parts.path_and_query = Some(PathAndQuery::from_static("/"));
         Ok(Self {
-            connector: GuardedConnector::new(options.addresses, options.connect),
+            connector: GuardedConnector::new(options.addresses, options.lookup, options.connect),
             server: Uri::from_parts(parts)?,
             host: HeaderValue::try_from(server.as_str())?,
             pool: Arc::new(Pool {

@@ -1,12 +1,17 @@
 //! Against a small server on a real socket: each way in which an exchange can fail, and streaming.
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use actix_web::{App, HttpResponse, HttpServer, web};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use http::Request;
+use parking_lot::Mutex;
 use tokio::{net::TcpListener, sync::mpsc};
 
 use super::*;
@@ -234,6 +239,50 @@ async fn forbidden_addresses_are_never_connected_to() {
     }
     let nobody_came = futures_util::FutureExt::now_or_never(listener.accept());
     assert!(nobody_came.is_none());
+}
+
+#[actix_web::test]
+async fn a_connection_goes_where_the_lookup_led_that_was_judged() {
+    let (address, _pieces) = serve();
+    let answers = Arc::new(Mutex::new(vec![[127, 0, 0, 2], [127, 0, 0, 1]]));
+    let told = Arc::clone(&answers);
+    let only_the_first = AddressPolicy::Rule(Arc::new(|_, address| {
+        address == IpAddr::from([127, 0, 0, 1])
+    }));
+    let client = HttpClient::new(ClientOptions {
+        lookup: Lookup::new(move |_, port| {
+            let next = told.lock().pop().unwrap();
+            Box::pin(async move { Ok(vec![SocketAddr::from((next, port))]) })
+        }),
+        max_idle_per_host: 0,
+        ..ClientOptions::new(only_the_first)
+    });
+    let ask = async || {
+        let request = Request::get(format!("http://moving.example:{}/hello", address.port()));
+        let request = request.body(RequestBody::empty()).unwrap();
+        client.send(request, Timeouts::default()).await
+    };
+    assert_eq!(ask().await.unwrap().status, 200);
+    assert_eq!(answers.lock().len(), 1);
+    assert!(matches!(ask().await, Err(ClientError::Refused(_))));
+}
+
+#[actix_web::test]
+async fn one_forbidden_address_among_others_forbids_the_host() {
+    let (address, _pieces) = serve();
+    let client = HttpClient::new(ClientOptions {
+        lookup: Lookup::new(|_, port| {
+            let found = [[127, 0, 0, 1], [10, 0, 0, 1]].map(|one| SocketAddr::from((one, port)));
+            Box::pin(async move { Ok(found.to_vec()) })
+        }),
+        ..ClientOptions::new(AddressPolicy::Rule(Arc::new(|_, address| {
+            address.is_loopback()
+        })))
+    });
+    let request = Request::get(format!("http://mixed.example:{}/hello", address.port()));
+    let request = request.body(RequestBody::empty()).unwrap();
+    let refused = client.send(request, Timeouts::default()).await;
+    assert!(matches!(refused, Err(ClientError::Refused(host)) if host == "mixed.example"));
 }
 
 #[actix_web::test]

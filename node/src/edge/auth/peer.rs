@@ -7,7 +7,7 @@ use archipel_kit::admission::{Rule, limiter_key};
 use archipel_protocol::error::{ErrorCode, RpcError};
 use archipel_protocol::jsonrpc::Id;
 
-use super::{Caller, Source, audit_refusal, count_failure, record, refuse_caller, request_id};
+use super::{Caller, Source, audit_refusal, count_failure, pin, record, refuse_caller, request_id};
 use crate::audit::{AuditAction, AuditOutcome};
 use crate::edge::Edge;
 use crate::error::{Failure, Gate, Tier};
@@ -41,6 +41,20 @@ pub(super) async fn recognise(
         Proof::LegacySecret => edge.federation.check_secret(presented),
     };
     let peer = peer.map_err(refuse)?;
+    // Over what. Behind the proof, because the pin is the peer's.
+    let pin = peer.peer.as_ref().and_then(|peer| peer.tls.pin.as_ref());
+    if pin.is_some_and(|pin| !pin::is_shown(pin, request, edge)) {
+        let (action, outcome) = (AuditAction::FederationRefused, AuditOutcome::Refused);
+        record(request, edge, action, outcome, |record| {
+            record.reason = Some("pin");
+            record.caller = Some(peer.principal.as_ref().into());
+            record.peer = Some(peer.issuer.as_str().into());
+        });
+        return Err(Failure::gate(
+            Gate::Forbidden,
+            "the peer must come with the certificate that it is pinned to",
+        ));
+    }
     Ok(Caller {
         principal: Arc::clone(&peer.principal),
         source: Source::Peer(Box::new(peer), proof),

@@ -83,8 +83,9 @@ settings! {
 settings! {
     /// What the connection to and from a peer must be, beside its tokens.
     pub struct PeerTlsSettings {
-        /// The certificate with which it must come: `sha256:` and the 64 hexadecimal digits of its fingerprint, or its
-        /// SPIFFE id.
+        /// The certificate with which it must come, beside its token: `sha256:` and 64 hexadecimal digits, which are the
+        /// fingerprint of the certificate or of its public key, or its SPIFFE id. Needs `tls.client_ca`, here or at the
+        /// gateway.
         pub pin: Option<String>, in 8..=2048, example "spiffe://example.org/archipel/beta";
         /// Our own certificate for it, as PEM; needs `key_file`.
         pub certificate_file: Option<PathBuf>;

@@ -10,7 +10,7 @@ use super::{JWT, THROUGH};
 use crate::ECHO;
 
 /// What a node that has stopped wrote into its audit chain, which must be whole.
-async fn audit_of(mut node: StoppedNode) -> Vec<Value> {
+pub(crate) async fn audit_of(mut node: StoppedNode) -> Vec<Value> {
     let settings = EmbeddedSettings {
         directory: node.config().data_dir(),
         durability: Durability::Process,
@@ -26,7 +26,7 @@ async fn audit_of(mut node: StoppedNode) -> Vec<Value> {
 }
 
 /// Whether one of the records has all these members.
-fn assert_recorded(records: &[Value], expected: &Value) {
+pub(crate) fn assert_recorded(records: &[Value], expected: &Value) {
     let members = expected.as_object().unwrap();
     let found = records
         .iter()
