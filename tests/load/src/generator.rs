@@ -196,7 +196,6 @@ impl Connection {
 
 /// Whether the agent did what it was asked for.
 fn check(answer: &Answer<'_>, asks: Asks, number: u64) -> anyhow::Result<()> {
-    let status = if asks == Asks::Denial { 429 } else { 200 };
     let body = answer.body()?;
     let said = || format!("\"Echo: hello from the benchmark {number:012x}\"");
     let is_complete = || body.contains("\"TASK_STATE_COMPLETED\"");
@@ -210,8 +209,14 @@ fn check(answer: &Answer<'_>, asks: Asks, number: u64) -> anyhow::Result<()> {
         }
         Asks::Denial => body.contains("\"RATE_LIMITED\""),
         Asks::Nothing => body.contains("\"TASK_STATE_INPUT_REQUIRED\""),
+        Asks::Refusal => body.contains("\"error\""),
     };
-    if answer.status != status || !is_right {
+    let is_expected = match asks {
+        Asks::Refusal => matches!(answer.status, 401 | 429),
+        Asks::Denial => answer.status == 429,
+        _ => answer.status == 200,
+    };
+    if !is_expected || !is_right {
         bail!("a wrong answer, status {}: {body}", answer.status);
     }
     Ok(())

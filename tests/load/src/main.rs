@@ -2,7 +2,8 @@
 //!
 //! It asserts nothing about time; it fails when a server answers wrongly. Everything listens on loopback and is gone
 //! afterwards. Read `rows` (what is measured and how it is started), `process` (what a process costs), `generator` (who
-//! asks), then the measurements of another kind, `growth`, `stream`, `lists`, `idle` and `rest`, and `table` (what is printed).
+//! asks), then the measurements of another kind, `growth`, `stream`, `lists`, `idle`, `rest` and `verify`, and `table`
+//! (what is printed).
 //! The whole table takes about ten minutes.
 
 use std::io::{self, Write};
@@ -31,6 +32,7 @@ mod rest;
 mod rows;
 mod stream;
 mod table;
+mod verify;
 
 /// Before every measurement a server is loaded for this long: connections open, pools fill, memory is touched.
 const WARM_UP: Duration = Duration::from_secs(1);
@@ -111,6 +113,9 @@ async fn run(arguments: &Arguments) -> anyhow::Result<Table> {
             table.add(*row, measured);
         }
     }
+    if wanted(&Row::Verify) {
+        table.verified(verify::measure(clock)?);
+    }
     if wanted(&Row::Growth) {
         table.growth(
             growth::measure(&programs, arguments.connections, arguments.tasks, clock).await?,
@@ -169,6 +174,7 @@ async fn measure(
     clock: SystemClock,
 ) -> anyhow::Result<Measured> {
     let mut servers = row.start(programs).await?;
+    rows::until_taken(&servers).await?;
     let mut generator = Generator::new(&servers.target, arguments.connections, clock);
     if servers.target.asks == Asks::Denial {
         use_up(&servers.target, clock).await?;

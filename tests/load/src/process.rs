@@ -174,6 +174,11 @@ fn foreign_time(servers: &[&Server]) -> anyhow::Result<Duration> {
     Ok((TICK * busy).saturating_sub(ours))
 }
 
+/// Processor time of this process so far.
+pub(crate) fn own_cpu() -> anyhow::Result<Duration> {
+    cpu_of(std::process::id())
+}
+
 fn cpu_of(id: u32) -> anyhow::Result<Duration> {
     let path = format!("/proc/{id}/stat");
     let stat = fs::read_to_string(&path).with_context(|| path.clone())?;

@@ -1,6 +1,9 @@
-//! What is measured: each row's server and where it is asked; `commands` says how it is started.
+//! What is measured: each row's server and where it is asked; `commands` says how it is started, `federated` how nodes are
+//! that peers call.
 
 use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
 
 use clap::ValueEnum;
 use tempfile::TempDir;
@@ -9,8 +12,10 @@ use crate::process::{Server, free_address};
 use crate::programs::Programs;
 
 mod commands;
+mod federated;
 
 pub(crate) use commands::{gateway, serve};
+pub(crate) use federated::{Credential, Signer, until_taken};
 
 use commands::{at, nginx, node, redis_server};
 
@@ -43,6 +48,18 @@ pub(crate) enum Row {
     MemoryStreams,
     /// The same as streams on the official Rust SDK.
     SdkStreams,
+    /// The node's echo agent called by a peer, everything in Redis.
+    Federated,
+    /// The same called by the operator.
+    FederatedBearer,
+    /// A node that is shown tokens of one letter.
+    TinyTokens,
+    /// Tokens that are no more than long.
+    HugeTokens,
+    /// Tokens that are good but for their signature.
+    ForgedTokens,
+    /// Verification of tokens by itself.
+    Verify,
     /// The node's memory and answers over many tasks.
     Growth,
     /// How soon an agent's event reaches a client.
@@ -72,8 +89,7 @@ pub(crate) struct Servers {
 pub(crate) struct Target {
     pub(crate) address: SocketAddr,
     pub(crate) path: &'static str,
-    /// Sent as bearer token.
-    pub(crate) token: Option<&'static str>,
+    pub(crate) credential: Credential,
     pub(crate) asks: Asks,
 }
 
@@ -92,6 +108,8 @@ pub(crate) enum Asks {
     Nothing,
     /// They want to be told that they ask too often.
     Denial,
+    /// To be refused for who they are, or for how often they were.
+    Refusal,
 }
 
 /// What a gateway's configuration says of limits.
@@ -110,7 +128,7 @@ pub(crate) const TOKEN: &str = "benchmark-0123456789abcdef-token";
 
 impl Row {
     /// The rows of the load table, in the order in which they are measured and shown.
-    pub(crate) const LOADED: [Self; 14] = [
+    pub(crate) const LOADED: [Self; 19] = [
         Self::NodeDurable,
         Self::NodeMemory,
         Self::Sdk,
@@ -125,6 +143,11 @@ impl Row {
         Self::UpstreamPaced,
         Self::GatewayPaced,
         Self::NginxPaced,
+        Self::FederatedBearer,
+        Self::Federated,
+        Self::TinyTokens,
+        Self::HugeTokens,
+        Self::ForgedTokens,
     ];
 
     /// Its short name.
@@ -144,6 +167,12 @@ impl Row {
             Self::DurableStreams => "durable-streams",
             Self::MemoryStreams => "memory-streams",
             Self::SdkStreams => "sdk-streams",
+            Self::Federated => "federated",
+            Self::FederatedBearer => "bearer",
+            Self::TinyTokens => "tiny-tokens",
+            Self::HugeTokens => "huge-tokens",
+            Self::ForgedTokens => "forged-tokens",
+            Self::Verify => "verify",
             Self::Growth => "growth",
             Self::Stream => "stream",
             Self::Lists => "lists",
@@ -170,6 +199,12 @@ impl Row {
             Self::DurableStreams => "node, echo as streams, tasks stored durably",
             Self::MemoryStreams => "node, echo as streams, tasks in memory",
             Self::SdkStreams => "official Rust SDK, echo as streams",
+            Self::Federated => "node, echo, called by a peer (EdDSA), all in Redis",
+            Self::FederatedBearer => "node, echo, called by the operator, all in Redis",
+            Self::TinyTokens => "node, refused tokens of one letter",
+            Self::HugeTokens => "node, refused tokens of 12,000 letters",
+            Self::ForgedTokens => "node, refused tokens with a wrong signature",
+            Self::Verify => "verification of federation tokens",
             Self::Growth => "node, echo, tasks in memory, after many tasks",
             Self::Stream => "from the agent's event to the client",
             Self::Lists => "node, a page of 50 tasks, stored durably",
@@ -187,6 +222,7 @@ impl Row {
             Self::Gateway | Self::GatewayDenied => Some(Self::Nginx),
             Self::GatewayShared => Some(Self::Gateway),
             Self::GatewayPaced => Some(Self::NginxPaced),
+            Self::Federated => Some(Self::FederatedBearer),
             _ => None,
         }
     }
@@ -227,34 +263,28 @@ impl Row {
                 Target {
                     address,
                     path: "/",
-                    token: None,
+                    credential: Credential::None,
                     asks: self.asks(),
                 },
             ),
             Self::Upstream | Self::UpstreamPaced => {
                 (at(&programs.upstream, address), self.of_edge(address))
             }
+            Self::Federated
+            | Self::FederatedBearer
+            | Self::TinyTokens
+            | Self::HugeTokens
+            | Self::ForgedTokens => {
+                let started = federated::start(self, programs, address, folder.path()).await?;
+                helpers.extend(started.2);
+                (started.0, started.1)
+            }
             _ => {
-                let behind = free_address()?;
-                let upstream = at(&programs.upstream, behind);
-                helpers.push(Server::start("upstream", upstream, behind, folder.path()).await?);
-                let shared = [Self::GatewayShared, Self::GatewayDenied].contains(&self);
-                let redis = if shared { free_address()? } else { behind };
-                if shared {
-                    helpers.push(redis_server(redis, folder.path()).await?);
-                }
-                let url = format!("redis://{redis}");
-                let limit = match self {
-                    Self::GatewayShared => Limit::Shared(&url),
-                    Self::GatewayDenied => Limit::Reached(&url),
-                    _ => Limit::Local,
-                };
-                let command = if self.is_nginx() {
-                    nginx(programs, address, behind, folder.path())?
-                } else {
-                    gateway(programs, address, behind, limit, folder.path())?
-                };
-                (command, self.of_edge(address))
+                let started = self
+                    .before_upstream(programs, address, folder.path())
+                    .await?;
+                helpers.extend(started.2);
+                (started.0, started.1)
             }
         };
         let measured = Server::start(self.name(), command, address, folder.path()).await?;
@@ -268,12 +298,42 @@ impl Row {
 }
 
 impl Row {
+    /// A gateway or nginx, before an upstream and perhaps with a Redis.
+    async fn before_upstream(
+        self,
+        programs: &Programs,
+        address: SocketAddr,
+        folder: &Path,
+    ) -> anyhow::Result<(Command, Target, Vec<Server>)> {
+        let behind = free_address()?;
+        let upstream = at(&programs.upstream, behind);
+        let mut helpers = vec![Server::start("upstream", upstream, behind, folder).await?];
+        let shared = [Self::GatewayShared, Self::GatewayDenied].contains(&self);
+        let redis = if shared { free_address()? } else { behind };
+        if shared {
+            helpers.push(redis_server(redis, folder).await?);
+        }
+        let url = format!("redis://{redis}");
+        let limit = match self {
+            Self::GatewayShared => Limit::Shared(&url),
+            Self::GatewayDenied => Limit::Reached(&url),
+            _ => Limit::Local,
+        };
+        let command = if self.is_nginx() {
+            nginx(programs, address, behind, folder)?
+        } else {
+            gateway(programs, address, behind, limit, folder)?
+        };
+        Ok((command, self.of_edge(address), helpers))
+    }
+
     fn asks(self) -> Asks {
         match self {
             Self::DurableStreams | Self::MemoryStreams | Self::SdkStreams => Asks::Stream,
             Self::Lists => Asks::Conversation,
             Self::Watchers | Self::Waiting => Asks::Nothing,
             Self::GatewayDenied => Asks::Denial,
+            Self::TinyTokens | Self::HugeTokens | Self::ForgedTokens => Asks::Refusal,
             _ => Asks::Echo,
         }
     }
@@ -287,7 +347,7 @@ impl Row {
         Target {
             address,
             path: "/v1/a2a/jsonrpc",
-            token: None,
+            credential: Credential::None,
             asks,
         }
     }
@@ -300,7 +360,7 @@ impl Row {
         Target {
             address,
             path,
-            token: Some(TOKEN),
+            credential: Credential::Bearer(TOKEN),
             asks: self.asks(),
         }
     }

@@ -10,6 +10,7 @@ use crate::lists::Pages;
 use crate::rest::Rest;
 use crate::rows::Row;
 use crate::stream::Delays;
+use crate::verify::Verified;
 
 /// One row in one round.
 #[derive(Debug, Clone)]
@@ -35,6 +36,7 @@ pub(crate) struct Table {
     lists: (u64, Vec<Pages>),
     idlers: Vec<(Row, Idlers)>,
     rest: Option<Rest>,
+    verified: Vec<Verified>,
 }
 
 impl Measured {
@@ -86,6 +88,7 @@ impl Table {
             lists: (0, Vec::new()),
             idlers: Vec::new(),
             rest: None,
+            verified: Vec::new(),
         }
     }
 
@@ -98,6 +101,10 @@ impl Table {
 
     pub(crate) fn lists(&mut self, tasks: u64, pages: Vec<Pages>) {
         self.lists = (tasks, pages);
+    }
+
+    pub(crate) fn verified(&mut self, verified: Vec<Verified>) {
+        self.verified = verified;
     }
 
     pub(crate) fn idlers(&mut self, row: Row, idlers: Idlers) {
@@ -200,7 +207,8 @@ impl fmt::Display for Table {
         }
         self.write_lists(f)?;
         self.write_idlers(f)?;
-        self.write_rest(f)
+        self.write_rest(f)?;
+        self.write_verified(f)
     }
 }
 
@@ -267,6 +275,17 @@ impl Table {
             rest.streams,
             mebibytes(rest.with_streams),
         )
+    }
+
+    fn write_verified(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for Verified { algorithm, rate } in &self.verified {
+            let (title, microseconds) = (Row::Verify.title(), 1e6 / rate);
+            writeln!(
+                f,
+                "| {title}, {algorithm}, on one core | {rate:.0} | {microseconds:.1} | | | | | |"
+            )?;
+        }
+        Ok(())
     }
 }
 

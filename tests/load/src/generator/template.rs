@@ -1,14 +1,21 @@
-//! What is sent: the same request every time but for its number.
+//! What is sent: the same request every time but for its number, and the token of a peer.
 
-use std::io::{self, Write};
+use std::io::Write;
 
-use crate::rows::{Asks, Target};
+use crate::rows::{Asks, Credential, Signer, Target};
+
+/// Where a node looks for a peer's token.
+const TOKEN_HEADER: &str = "X-Hive-Federation-JWT";
 
 /// Tasks of one conversation, as a power of two.
 const CONVERSATION: u32 = 8;
 
 /// Head and body of a request, cut where its number goes. The number has always as many digits.
 pub(super) struct Template {
+    /// Without the blank line at its end.
+    head: String,
+    /// Adds a line to the head.
+    signer: Option<Signer>,
     /// Each is followed by the number without so many of its lowest bits.
     pieces: Vec<(String, u32)>,
     end: String,
@@ -36,31 +43,43 @@ impl Template {
         pieces.push((said.to_owned(), 0));
         let end = r#""}]}}}"#.to_owned();
         let size: usize = pieces.iter().map(|(text, _)| text.len() + 12).sum();
-        let head = head(target, size + end.len());
-        if let Some((first, _)) = pieces.first_mut() {
-            first.insert_str(0, &head);
+        let signer = match &target.credential {
+            Credential::Peer(signer) => Some(signer.clone()),
+            _ => None,
+        };
+        Self {
+            head: head(target, size + end.len()),
+            signer,
+            pieces,
+            end,
         }
-        Self { pieces, end }
     }
 
     /// Replaces what is in `request`.
-    pub(super) fn write(&self, number: u64, request: &mut Vec<u8>) -> io::Result<()> {
+    pub(super) fn write(&self, number: u64, request: &mut Vec<u8>) -> anyhow::Result<()> {
         request.clear();
+        request.extend_from_slice(self.head.as_bytes());
+        if let Some(signer) = &self.signer {
+            write!(request, "{TOKEN_HEADER}: {}\r\n", signer.token()?)?;
+        }
+        request.extend_from_slice(b"\r\n");
         for (text, cut) in &self.pieces {
             write!(request, "{text}{:012x}", number >> cut)?;
         }
-        request.write_all(self.end.as_bytes())
+        request.extend_from_slice(self.end.as_bytes());
+        Ok(())
     }
 }
 
 fn head(target: &Target, size: usize) -> String {
-    let authorization = target
-        .token
-        .map(|token| format!("Authorization: Bearer {token}\r\n"))
-        .unwrap_or_default();
+    let credential = match &target.credential {
+        Credential::None | Credential::Peer(_) => String::new(),
+        Credential::Bearer(token) => format!("Authorization: Bearer {token}\r\n"),
+        Credential::Bad(token) => format!("{TOKEN_HEADER}: {token}\r\n"),
+    };
     format!(
-        "POST {} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nA2A-Version: 1.0\r\n{authorization}\
-         Content-Length: {size}\r\n\r\n",
+        "POST {} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nA2A-Version: 1.0\r\n{credential}\
+         Content-Length: {size}\r\n",
         target.path, target.address,
     )
 }
