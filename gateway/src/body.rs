@@ -3,7 +3,7 @@
 use std::{cell::Cell, rc::Rc, time::Duration};
 
 use actix_http::{BoxedPayloadStream, HttpMessage as _, Payload, Request, error::PayloadError};
-use archipel_kit::http::{Upload, declared_length, forward_body, read_body};
+use archipel_kit::http::{Upload, declared_length, drop_body, forward_body, read_body};
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt as _, stream};
 
@@ -74,6 +74,15 @@ impl Arriving {
 /// What the beginning of a body tells.
 pub(crate) fn glance(seen: &[u8]) -> Glance<'_> {
     peek::request(seen)
+}
+
+/// Takes what has come of a body that is refused unread, so that a client which is denied keeps its connection: making
+/// another would cost both sides more than the refusal does.
+pub(crate) async fn refuse(request: &mut Request) {
+    let is_small = declared_length(request.headers()).is_some_and(|size| size <= READ_WHOLE as u64);
+    if is_small {
+        drop_body(&mut request.take_payload(), READ_WHOLE).await;
+    }
 }
 
 /// Takes a body within its bounds.

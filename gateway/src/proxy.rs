@@ -131,6 +131,9 @@ pub(crate) async fn serve(
         let span = visit.span.clone();
         pass(&mut visit, &mut request).instrument(span).await
     };
+    if outcome.is_err() {
+        body::refuse(&mut request).await;
+    }
     let mut response = outcome.unwrap_or_else(|refusal| {
         shared.metrics.refusals.count(refusal.reason);
         if let Some(entry) = &mut visit.entry {

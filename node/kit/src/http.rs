@@ -63,6 +63,18 @@ pub async fn read_body(
     }
 }
 
+/// Drops what is here already of a body that nobody will read, at most about `limit` bytes. When that is all of it, its
+/// connection can serve the next request; else the server has to close it, for it cannot know how much is to come.
+pub async fn drop_body(payload: &mut Payload, limit: usize) {
+    let mut dropped = 0;
+    while dropped < limit {
+        match first_at_hand(payload).await {
+            Poll::Ready(Some(Ok(piece))) => dropped += piece.len(),
+            _ => return,
+        }
+    }
+}
+
 /// The first piece, if it is here already. It is looked for twice, because the server calls a handler when it has read
 /// the head, and takes the body from the same buffer when the handler waits for the first time.
 async fn first_at_hand(payload: &mut Payload) -> Poll<Option<Result<Bytes, PayloadError>>> {
@@ -218,6 +230,30 @@ mod tests {
         check(None, &["abcdefg"]);
         check(None, &["abc", "defg"]);
         check(Some("2"), &["abc", "defg"]);
+    }
+
+    #[test]
+    fn a_body_that_nobody_reads_is_dropped_as_far_as_it_is_here() {
+        let check = |given: &[&'static str], limit: usize, left: Option<&'static str>| {
+            let mut payload = Payload::from(pieces(given));
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .build()
+                .unwrap();
+            let next = runtime.block_on(async {
+                drop_body(&mut payload, limit).await;
+                payload.next().await
+            });
+            assert_eq!(next.map(Result::unwrap), left.map(Bytes::from));
+        };
+        check(&[], 10, None);
+        check(&["abc", "def"], 10, None);
+        check(&["abc", "def", "ghi"], 4, Some("ghi"));
+        let waiting = stream::pending();
+        let mut waiting = Payload::from(Box::pin(waiting) as Pieces);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        runtime.block_on(drop_body(&mut waiting, 10));
     }
 
     #[test]
