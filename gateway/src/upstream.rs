@@ -23,7 +23,7 @@ use archipel_kit::{
     tls::BadTls,
 };
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, uri::PathAndQuery};
+use http::HeaderValue;
 use rustls::ClientConfig;
 use url::Url;
 
@@ -219,7 +219,7 @@ impl Fleet {
                 return Err(Unanswered::NoNode);
             };
             let turn = lane.node().enter(now, &self.breaker);
-            let outcome = self.exchange(lane, call, body).await;
+            let outcome = lane.exchange(&self.form, call, body, self.limits).await;
             let then = clock.monotonic();
             lane.node().first_byte.record(then.saturating_sub(now));
             let error = match outcome {
@@ -246,19 +246,6 @@ impl Fleet {
             load = Some(bytes.clone().into());
         }
         Err(Unanswered::NoNode)
-    }
-
-    async fn exchange(
-        &self,
-        lane: &Lane,
-        call: &Call<'_>,
-        body: RequestBody,
-    ) -> Result<Answer, ClientError> {
-        let mut request = Request::new(body);
-        *request.method_mut() = method(call.received.method());
-        self.form.fill_headers(request.headers_mut(), call);
-        let target = lane.target(call)?;
-        lane.exchange(request, target, self.limits).await
     }
 
     /// The node for a request, among those that were not tried.
@@ -405,34 +392,7 @@ impl<'a> Call<'a> {
     }
 }
 
-/// The methods that a route can have; it was matched before.
-fn method(method: &actix_http::Method) -> Method {
-    match method.as_str() {
-        "POST" => Method::POST,
-        "DELETE" => Method::DELETE,
-        "HEAD" => Method::HEAD,
-        _ => Method::GET,
-    }
-}
-
 /// The path of a base URL, to be put before every other; empty for most.
 fn base_path(base: &Url) -> &str {
     base.path().trim_end_matches('/')
-}
-
-/// A target that cannot be written; the request's own was checked when it was received.
-fn bad_target(error: &http::uri::InvalidUri) -> ClientError {
-    ClientError::Other(error.to_string())
-}
-
-/// The target of a call below one node.
-fn target_of(
-    call: &Call<'_>,
-    json_rpc: &PathAndQuery,
-    base_path: &str,
-) -> Result<PathAndQuery, ClientError> {
-    if call.route == Route::JsonRpc {
-        return Ok(json_rpc.clone());
-    }
-    form::target(base_path, call.received.uri()).map_err(|error| bad_target(&error))
 }

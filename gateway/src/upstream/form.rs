@@ -1,10 +1,17 @@
 //! What a request to a node looks like: its target, and which headers it carries.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    borrow::Cow,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use actix_http::HttpMessage as _;
-use archipel_kit::settings::Secret;
-use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_TYPE, uri::PathAndQuery};
+use archipel_kit::{client::PlainHead, settings::Secret};
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{AUTHORIZATION, CONTENT_TYPE},
+    uri::PathAndQuery,
+};
 
 use super::{BadUpstream, Call};
 use crate::{
@@ -49,6 +56,27 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const CLIENT_CERTIFICATE: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
+/// What headers are added to: a request as it is written, or a map of them.
+pub(super) trait Carrier {
+    /// Adds one, whose value is that of another header.
+    fn add(&mut self, name: &HeaderName, value: &[u8]);
+}
+
+impl Carrier for PlainHead {
+    fn add(&mut self, name: &HeaderName, value: &[u8]) {
+        Self::add(self, name, value);
+    }
+}
+
+impl Carrier for HeaderMap {
+    fn add(&mut self, name: &HeaderName, value: &[u8]) {
+        if let Ok(mut value) = HeaderValue::from_bytes(value) {
+            value.set_sensitive(*name == AUTHORIZATION || GATEWAY_AUTH.contains(name));
+            self.append(name, value);
+        }
+    }
+}
+
 /// How every request of one configuration is written.
 #[derive(Debug)]
 pub(crate) struct Form {
@@ -84,52 +112,50 @@ impl Form {
         )
     }
 
-    pub(super) fn fill_headers(&self, headers: &mut HeaderMap, call: &Call<'_>) {
-        headers.reserve(16);
+    /// Adds the headers of a call to what carries them.
+    pub(super) fn fill(&self, to: &mut dyn Carrier, call: &Call<'_>) {
         let mut has_type = false;
         for (name, value) in call.received.headers() {
             let Some(name) = self.passed(name.as_str()) else {
                 continue;
             };
-            if name == TRACEPARENT && call.traceparent.is_some() {
+            if *name == TRACEPARENT && call.traceparent.is_some() {
                 continue;
             }
-            has_type |= name == CONTENT_TYPE;
-            // Its bytes were checked when it was received.
-            if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
-                headers.append(name, value);
-            }
+            has_type |= *name == CONTENT_TYPE;
+            to.add(&name, value.as_bytes());
         }
         if call.route == Route::JsonRpc && !has_type {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            to.add(&CONTENT_TYPE, b"application/json");
         }
         if let Some(auth) = &self.auth {
             for name in &GATEWAY_AUTH {
-                headers.insert(name, auth.clone());
+                to.add(name, auth.as_bytes());
             }
         }
         if let Some(value) = self.forwarded_for(call) {
-            headers.insert(FORWARDED_FOR, value);
+            to.add(&FORWARDED_FOR, value.as_bytes());
         }
         if let Some(certificate) = call.certificate {
-            headers.insert(CLIENT_CERTIFICATE, certificate.clone());
+            to.add(&CLIENT_CERTIFICATE, certificate.as_bytes());
         }
         if let Some(traceparent) = &call.traceparent {
-            headers.insert(TRACEPARENT, traceparent.clone());
+            to.add(&TRACEPARENT, traceparent.as_bytes());
         }
     }
 
     /// The name under which a received header is passed on, if it is. Those of the list are ready made: parsing a name
     /// costs more than finding it.
-    fn passed(&self, name: &str) -> Option<HeaderName> {
+    fn passed(&self, name: &str) -> Option<Cow<'_, HeaderName>> {
         if let Ok(index) = PASSED.binary_search_by(|passed| passed.as_str().cmp(name)) {
-            return PASSED.get(index).cloned();
+            return PASSED.get(index).map(Cow::Borrowed);
         }
         if name.starts_with("a2a-") {
-            return HeaderName::from_bytes(name.as_bytes()).ok();
+            return HeaderName::from_bytes(name.as_bytes()).ok().map(Cow::Owned);
         }
         let mut too = self.passed_too.iter();
-        too.find(|passed| passed.as_str() == name).cloned()
+        too.find(|passed| passed.as_str() == name)
+            .map(Cow::Borrowed)
     }
 
     /// Never what the client wrote: only addresses that we saw or that a trusted proxy vouches for.
@@ -145,15 +171,12 @@ impl Form {
 }
 
 /// The target of a request below a base path, as it was received.
-pub(super) fn target(
-    base_path: &str,
-    received: &actix_http::Uri,
-) -> Result<PathAndQuery, http::uri::InvalidUri> {
+pub(super) fn target<'a>(base_path: &str, received: &'a actix_http::Uri) -> Cow<'a, str> {
     let received = received.path_and_query().map_or("/", |path| path.as_str());
     if base_path.is_empty() {
-        PathAndQuery::try_from(received)
+        Cow::Borrowed(received)
     } else {
-        PathAndQuery::try_from(format!("{base_path}{received}"))
+        Cow::Owned(format!("{base_path}{received}"))
     }
 }
 

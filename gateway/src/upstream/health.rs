@@ -2,11 +2,7 @@
 
 use std::{rc::Rc, sync::Arc, time::Duration};
 
-use archipel_kit::{
-    client::{RequestBody, Timeouts},
-    clock::Clock,
-};
-use http::{Request, uri::PathAndQuery};
+use archipel_kit::{client::Timeouts, clock::Clock};
 use tokio::time::sleep;
 
 use super::Lane;
@@ -67,13 +63,8 @@ async fn look(lane: &Lane, health: &HealthSettings) -> bool {
         idle: Some(health.timeout),
         total: None,
     };
-    // It was checked when the settings were read.
-    let target = PathAndQuery::try_from(health.path.as_str())
-        .unwrap_or_else(|_| PathAndQuery::from_static("/"));
-    match lane
-        .exchange(Request::new(RequestBody::empty()), target, limits)
-        .await
-    {
+    // Its form was checked when the settings were read.
+    match lane.ask(&health.path, limits).await {
         // Read to its end, so that the connection can be used again.
         Ok(answer) => {
             let is_good = answer.status.as_u16() < 500;

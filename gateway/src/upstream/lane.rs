@@ -1,19 +1,22 @@
 //! One worker's way to one node, with connections of its own.
 
-use std::{rc::Rc, sync::Arc};
+use std::{borrow::Cow, rc::Rc, sync::Arc};
 
 use archipel_kit::client::{
     AddressPolicy, Answer, ClientError, ClientOptions, HttpClient, PlainClient, RequestBody,
     Timeouts,
 };
 use http::{
-    Request, Uri,
+    Method, Request, Uri,
     uri::{Authority, PathAndQuery, Scheme},
 };
 use url::Url;
 
-use super::{BadUpstream, Call, Fleet, Member, Node, base_path, target_of};
-use crate::config::UpstreamSettings;
+use super::{
+    BadUpstream, Call, Fleet, Member, Node, base_path,
+    form::{self, Carrier, Form},
+};
+use crate::{config::UpstreamSettings, route::Route};
 
 /// A way to a node.
 #[derive(Debug)]
@@ -81,29 +84,70 @@ impl Lane {
         &self.node
     }
 
-    pub(super) fn target(&self, call: &Call<'_>) -> Result<PathAndQuery, ClientError> {
-        target_of(call, &self.json_rpc, &self.base_path)
-    }
-
-    /// Sends a request and waits for the head of its answer.
+    /// Sends a call and waits for the head of its answer.
     pub(super) async fn exchange(
         &self,
-        mut request: Request<RequestBody>,
-        target: PathAndQuery,
+        form: &Form,
+        call: &Call<'_>,
+        body: RequestBody,
         limits: Timeouts,
     ) -> Result<Answer, ClientError> {
-        let mut parts = http::uri::Parts::default();
-        parts.path_and_query = Some(target);
-        if let Way::Tls(_, authority) = &self.way {
-            parts.scheme = Some(Scheme::HTTPS);
-            parts.authority = Some(authority.clone());
-        }
-        *request.uri_mut() =
-            Uri::from_parts(parts).map_err(|error| ClientError::Other(error.to_string()))?;
+        let method = method(call.received.method());
+        let target = match call.route {
+            Route::JsonRpc => Cow::Borrowed(self.json_rpc.as_str()),
+            _ => form::target(&self.base_path, call.received.uri()),
+        };
+        let fill = |to: &mut dyn Carrier| form.fill(to, call);
+        self.send(method, &target, fill, (body, limits)).await
+    }
+
+    /// Asks for a target of the node itself, without a client.
+    pub(super) async fn ask(&self, target: &str, limits: Timeouts) -> Result<Answer, ClientError> {
+        let nothing = (RequestBody::empty(), limits);
+        self.send(Method::GET, target, |_| {}, nothing).await
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        target: &str,
+        fill: impl FnOnce(&mut dyn Carrier),
+        (body, limits): (RequestBody, Timeouts),
+    ) -> Result<Answer, ClientError> {
         match &self.way {
-            Way::Plain(client) => client.send(request, limits).await,
-            Way::Tls(client, _) => client.send(request, limits).await,
+            Way::Plain(client) => {
+                let mut head = client.head(method, target);
+                fill(&mut head);
+                client.send_written(head, body, limits).await
+            }
+            Way::Tls(client, authority) => {
+                let mut request = Request::new(body);
+                *request.method_mut() = method;
+                *request.uri_mut() = absolute(authority, target)?;
+                fill(request.headers_mut());
+                client.send(request, limits).await
+            }
         }
+    }
+}
+
+/// The URI of a target at a node; the request's own was checked when it was received.
+fn absolute(authority: &Authority, target: &str) -> Result<Uri, ClientError> {
+    let uri = Uri::builder()
+        .scheme(Scheme::HTTPS)
+        .authority(authority.clone())
+        .path_and_query(target);
+    uri.build()
+        .map_err(|error| ClientError::Other(error.to_string()))
+}
+
+/// The methods that a route can have; it was matched before.
+fn method(method: &actix_http::Method) -> Method {
+    match method.as_str() {
+        "POST" => Method::POST,
+        "DELETE" => Method::DELETE,
+        "HEAD" => Method::HEAD,
+        _ => Method::GET,
     }
 }
 

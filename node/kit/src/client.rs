@@ -27,7 +27,7 @@ pub use address::{AddressPolicy, AddressRule, is_public};
 pub use body::{AnswerBody, RequestBody};
 pub use connector::{ConnectError, Lookup, LookupFuture};
 pub use headers::{copy_end_to_end, copy_if, copy_listed, is_hop_by_hop};
-pub use plain::PlainClient;
+pub use plain::{PlainClient, PlainHead};
 
 use connector::GuardedConnector;
 

@@ -19,7 +19,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderValue, Request, Uri,
+    HeaderValue, Method, Request, Uri,
     uri::{Authority, PathAndQuery, Scheme},
 };
 use parking_lot::Mutex;
@@ -29,6 +29,8 @@ use super::{
     Answer, AnswerBody, ClientError, ClientOptions, RequestBody, Timeouts,
     connector::GuardedConnector, earliest,
 };
+
+pub use connection::PlainHead;
 
 use connection::{Connection, Failure, Sending};
 use wire::{Framing, Head};
@@ -78,9 +80,35 @@ impl PlainClient {
         request: Request<RequestBody>,
         limits: Timeouts,
     ) -> Result<Answer, ClientError> {
+        let (parts, body) = request.into_parts();
+        let target = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+        let mut head = self.head(parts.method, target);
+        for (name, value) in &parts.headers {
+            head.add(name, value.as_bytes());
+        }
+        self.send_written(head, body, limits).await
+    }
+
+    /// Begins the head of a request. Writing it where its headers come from saves a map of them.
+    ///
+    /// `target` must be a path with its query as a URI has them.
+    pub fn head(&self, method: Method, target: &str) -> PlainHead {
+        PlainHead::new(method, target, &self.host)
+    }
+
+    /// As [`send`](Self::send), with a head that was written by hand.
+    ///
+    /// # Errors
+    /// Why there is no answer; see [`ClientError`].
+    pub async fn send_written(
+        &self,
+        head: PlainHead,
+        body: RequestBody,
+        limits: Timeouts,
+    ) -> Result<Answer, ClientError> {
         let started = Instant::now();
         let until = earliest(limits).map(|(limit, _)| started + limit);
-        let sending = Sending::new(request, &self.host);
+        let sending = Sending::new(head, body);
         let outcome = self.exchange(sending, started, until).await;
         let (connection, head) = outcome.map_err(|failure| failure.explain(limits))?;
         let deadline = limits.total.map(|total| started + total);

@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use http::{HeaderValue, Method, Request};
+use http::{HeaderName, HeaderValue, Method};
 use http_body::Body as _;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWrite as _},
@@ -23,7 +23,9 @@ use super::{
 
 /// Room for what is read at once: most answers need less, and many connections are open.
 const READ_ROOM: usize = 4 * 1024;
-/// The same within a body of which more is known to come.
+/// Room for a usual request.
+const HEAD_ROOM: usize = 1024;
+/// As `READ_ROOM`, within a body of which more is known to come.
 const BODY_ROOM: usize = 32 * 1024;
 /// This much of a request is gathered before it is written: a small body leaves together with its head.
 const SEND_ROOM: usize = 32 * 1024;
@@ -41,6 +43,27 @@ pub(super) struct Connection {
     /// Bounds the wait for each answer's head. It stays, because moving a timer on is far cheaper than making one.
     timer: Pin<Box<Sleep>>,
     pub(super) unused_since: Instant,
+}
+
+/// The head of a request to a known server, being written.
+#[derive(Debug)]
+pub struct PlainHead {
+    method: Method,
+    buffer: BytesMut,
+}
+
+impl PlainHead {
+    pub(super) fn new(method: Method, target: &str, host: &HeaderValue) -> Self {
+        let mut buffer = BytesMut::with_capacity(HEAD_ROOM);
+        wire::write_start(&method, target, host, &mut buffer);
+        Self { method, buffer }
+    }
+
+    /// Adds a header, whose value must be that of a header that was received or made, and so has no line break. What
+    /// says whom the request is for and how long it is is left out: that is said already.
+    pub fn add(&mut self, name: &HeaderName, value: &[u8]) {
+        wire::write_header(name, value, &mut self.buffer);
+    }
 }
 
 /// A request on its way out.
@@ -222,13 +245,12 @@ enum SendError {
 }
 
 impl Sending {
-    pub(super) fn new(request: Request<RequestBody>, host: &HeaderValue) -> Self {
-        let (head, body) = request.into_parts();
+    pub(super) fn new(head: PlainHead, body: RequestBody) -> Self {
+        let PlainHead { method, mut buffer } = head;
         let left = body.size_hint().exact();
-        let mut buffer = BytesMut::with_capacity(READ_ROOM);
-        wire::write_head(&head, host, left, &mut buffer);
+        wire::write_end(&method, left, &mut buffer);
         Self {
-            method: head.method,
+            method,
             buffer,
             body: Some(body),
             left,

@@ -9,7 +9,6 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
     header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING},
-    request,
 };
 
 /// Headers of an answer, at most.
@@ -71,32 +70,31 @@ pub(super) enum Chunks {
     Ended,
 }
 
-/// Writes the head of a request. `length` is that of its body; without one the body is sent in chunks. Whom it is for and
-/// where it ends is said by us alone.
-pub(super) fn write_head(
-    head: &request::Parts,
-    host: &HeaderValue,
-    length: Option<u64>,
-    to: &mut BytesMut,
-) {
-    let target = head.uri.path_and_query().map_or("/", |path| path.as_str());
-    for piece in [head.method.as_str(), " ", target, " HTTP/1.1\r\nhost: "] {
+/// Begins the head of a request.
+pub(super) fn write_start(method: &Method, target: &str, host: &HeaderValue, to: &mut BytesMut) {
+    for piece in [method.as_str(), " ", target, " HTTP/1.1\r\nhost: "] {
         to.extend_from_slice(piece.as_bytes());
     }
     to.extend_from_slice(host.as_bytes());
     to.extend_from_slice(b"\r\n");
-    for (name, value) in &head.headers {
-        if [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION].contains(name) {
-            continue;
-        }
-        to.extend_from_slice(name.as_str().as_bytes());
-        to.extend_from_slice(b": ");
-        to.extend_from_slice(value.as_bytes());
-        to.extend_from_slice(b"\r\n");
+}
+
+/// Writes a header; but whom a request is for and where it ends is said by us alone.
+pub(super) fn write_header(name: &HeaderName, value: &[u8], to: &mut BytesMut) {
+    if [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION].contains(name) {
+        return;
     }
+    to.extend_from_slice(name.as_str().as_bytes());
+    to.extend_from_slice(b": ");
+    to.extend_from_slice(value);
+    to.extend_from_slice(b"\r\n");
+}
+
+/// Ends the head of a request with the length of its body; without one the body is sent in chunks.
+pub(super) fn write_end(method: &Method, length: Option<u64>, to: &mut BytesMut) {
     match length {
         None => to.extend_from_slice(b"transfer-encoding: chunked\r\n"),
-        Some(0) if head.method != Method::POST => {}
+        Some(0) if *method != Method::POST => {}
         Some(length) => {
             to.extend_from_slice(b"content-length: ");
             write_number(length, 10, to);
