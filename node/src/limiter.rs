@@ -159,6 +159,23 @@ impl Turnstile {
         }
     }
 
+    /// Whether a call would be held without being counted, because its key was denied a moment ago: to be asked before a
+    /// call has cost anything.
+    ///
+    /// # Errors
+    /// How long the caller is to wait.
+    pub fn check_denied(&self, bucket: Bucket<'_>) -> Result<(), Held> {
+        let call = Call {
+            buckets: &[bucket],
+            reputation: None,
+        };
+        let Some(held) = self.denied_again(&call, self.now_us()) else {
+            return Ok(());
+        };
+        self.metrics.calls.count(Limited::DeniedAgain);
+        Err(held)
+    }
+
     /// Lets one call pass, or holds it.
     ///
     /// # Errors

@@ -44,6 +44,17 @@ pub(super) async fn admit(
     let Some(tier) = &edge.public else {
         return Err(stranger.refuse(request, edge));
     };
+    // An address that was told to wait sends no further bodies.
+    let of_address = format!(
+        "public_a2a:ip:{}",
+        address(edge.gates.client.of(request).map(limiter_key))
+    );
+    let of_address = Bucket {
+        key: &of_address,
+        limit: tier.address_limit,
+    };
+    let denied = edge.turnstile.check_denied(of_address);
+    denied.map_err(|held| held_back(request, edge, held))?;
     let body = limits::read_body(request, payload, &edge.limits).await;
     let asks = match &body {
         Ok(body) => binding.asks(request, body),
@@ -56,7 +67,7 @@ pub(super) async fn admit(
         return Err(stranger.refuse(request, edge));
     }
     let guest = Guest::of(tier, request, edge, &asks, stranger)?;
-    guest.pass(tier, request, edge).await?;
+    guest.pass(tier, request, edge, of_address).await?;
     let looked_at = body.and_then(|body| guest.check(request, edge, asks).map(|()| body));
     if looked_at.is_err() {
         note(edge, guest.id.as_deref(), Conduct::Bad);
@@ -137,17 +148,13 @@ impl<'t> Guest<'t> {
         tier: &PublicTier,
         request: &HttpRequest,
         edge: &Edge,
+        of_address: Bucket<'_>,
     ) -> Result<(), Failure> {
-        let of_address = format!(
-            "public_a2a:ip:{}",
-            address(edge.gates.client.of(request).map(limiter_key))
-        );
         let of_anybody = format!("a2a:caller:{}", self.principal);
-        let mut buckets = Vec::with_capacity(3);
+        let mut buckets = vec![of_address];
         let mut count = |key, limit| buckets.push(Bucket { key, limit });
-        count(of_address.as_str(), tier.address_limit);
         if let Some(limit) = edge.gates.call_limit {
-            count(&of_anybody, limit);
+            count(of_anybody.as_str(), limit);
         }
         // Last, because that is the one that speaks of the reputation.
         if let Some((key, limit)) = &self.named {
@@ -162,8 +169,6 @@ impl<'t> Guest<'t> {
             }),
         };
         edge.turnstile.pass(call).await.map_err(|held| {
-            let action = AuditAction::AuthRefused;
-            auth::audit_refusal(request, edge, action, held.why.reason());
             let held = match (held.why, tier.reputation) {
                 (Why::Blocked, Some(rules)) => Held {
                     retry_after_seconds: rules.retry_after.as_secs(),
@@ -171,7 +176,7 @@ impl<'t> Guest<'t> {
                 },
                 _ => held,
             };
-            Failure::limited(held, Tier::Public)
+            held_back(request, edge, held)
         })
     }
 
@@ -206,6 +211,12 @@ fn principal(kind: &str, hash: &str) -> String {
 
 fn address(address: Option<IpAddr>) -> String {
     address.map_or_else(|| "unknown".to_owned(), |address| address.to_string())
+}
+
+fn held_back(request: &HttpRequest, edge: &Edge, held: Held) -> Failure {
+    let action = AuditAction::AuthRefused;
+    auth::audit_refusal(request, edge, action, held.why.reason());
+    Failure::limited(held, Tier::Public)
 }
 
 fn refused(request: &HttpRequest, edge: &Edge, reason: &'static str) -> Failure {

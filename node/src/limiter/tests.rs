@@ -223,6 +223,12 @@ async fn a_key_that_was_denied_costs_no_second_question() {
     assert_eq!(scene.call(None).await, (Some((3, Why::Full)), true));
     scene.clock.advance(Duration::from_millis(1200));
     assert_eq!(scene.call(None).await, (Some((2, Why::Full)), false));
+    let bucket = |key| Bucket {
+        key,
+        limit: window(7, 1000),
+    };
+    assert!(scene.turnstile.check_denied(bucket("key")).is_err());
+    assert_eq!(scene.turnstile.check_denied(bucket("other")), Ok(()));
     // Somebody with a reputation makes it worse, so it must be heard of.
     assert_eq!(scene.call(Some("a")).await, (Some((3, Why::Full)), true));
     scene.says(Ok(Admission::Admitted));

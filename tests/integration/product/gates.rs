@@ -204,6 +204,21 @@ async fn replicas_count_together() {
 }
 
 #[tokio::test]
+async fn while_calls_cannot_be_counted_no_peer_calls() {
+    let node = TestNode::start(|config| {
+        of_group(config);
+        config.add("[redis]\nurl = \"redis://127.0.0.1:1\"");
+    });
+    let group = node.stranger().with(SECRET, GROUP_SECRET);
+    for _ in 0..3 {
+        assert_held(&call(&group).await, 1000, 30..=30);
+    }
+    let metrics = node.client().get("/metrics").await;
+    let undecided = "archipel_limited_calls_total{outcome=\"undecided\"";
+    assert!(metrics.text().contains(undecided), "{metrics}");
+}
+
+#[tokio::test]
 async fn a_peer_may_have_a_limit_of_its_own() {
     let limit = "limit = { calls = 60, per = \"1m\", burst = 1 }";
     let (node, peer) = node_and_peer(|_| {}, limit);
