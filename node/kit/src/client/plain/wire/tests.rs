@@ -1,3 +1,4 @@
+//! What is written, and what is read or refused, case by case.
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use super::*;
