@@ -260,7 +260,8 @@ impl Parts {
         let replay = ReplayGuard::new(Arc::clone(&stores.claims), Arc::clone(&clock)).start();
         let audit = Audit::new(Arc::clone(&stores.audit), Arc::clone(&clock)).start();
         let bus = bus::start(&settings.bus, dialect, &stores, &clock);
-        let peers = peers::start(&stores, decided, &federation, &replay, &egress, &clock);
+        let guards = (&replay, &audit);
+        let peers = peers::start(&stores, decided, &federation, guards, &egress, &clock);
         let cards = CardSettings {
             origin: origin.to_string(),
             signer: signer.clone(),
@@ -277,12 +278,10 @@ impl Parts {
         let agents = agents::start(world, cards, added);
         let webhooks = webhooks::start(&settings.push, &stores, &egress, &clock, &telemetry);
         let health = Arc::new(Health::default());
-        watch(&health, "replay", &replay);
-        watch(&health, "audit", &audit);
         let feed = bus::feed(&bus);
         watch(&health, "bus", &bus);
         watch(&health, "bus feed", &feed);
-        watch_owners(&health, &agents, &webhooks, &peers);
+        watch_owners(&health, guards, &agents, &webhooks, &peers);
         Ok(Self {
             counters: gates::counters(&settings, &stores, &clock, &telemetry)?,
             replicas: stores
@@ -445,10 +444,13 @@ fn own_origin(settings: &NodeSettings, address: SocketAddr) -> Result<Origin, Or
 
 fn watch_owners(
     health: &Health,
+    (replay, audit): (&Addr<ReplayGuard>, &Addr<Audit>),
     agents: &agents::Agents,
     webhooks: &webhooks::Started,
     peers: &peers::Started,
 ) {
+    watch(health, "replay", replay);
+    watch(health, "audit", audit);
     watch(health, "registry", &agents.registry);
     watch(health, "control", &agents.control);
     watch(health, "push", &webhooks.notifier);

@@ -25,6 +25,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::watch;
 
+use crate::audit::Record;
 use crate::egress::Egress;
 use crate::federation::Federation;
 use crate::pairing::desk::Desk;
@@ -177,6 +178,8 @@ pub struct PairingPorts {
     pub store: Arc<dyn PeerStore>,
     /// Takes each invitation once.
     pub claims: Recipient<ClaimId>,
+    /// Is told when a peer changes its key.
+    pub audit: Recipient<Record>,
     /// The way to other nodes.
     pub egress: Arc<Egress>,
     /// The time.

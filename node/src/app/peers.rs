@@ -8,6 +8,7 @@ use archipel_protocol::ids::Origin;
 
 use super::StartError;
 use super::stores::Stores;
+use crate::audit::Audit;
 use crate::config::NodeSettings;
 use crate::edge::peers_admin::{Guests, PeerDesk};
 use crate::egress::Egress;
@@ -28,7 +29,7 @@ pub(super) fn start(
     stores: &Stores,
     kept: &PeerRows,
     federation: &Arc<Federation>,
-    replay: &Addr<ReplayGuard>,
+    (replay, audit): (&Addr<ReplayGuard>, &Addr<Audit>),
     egress: &Arc<Egress>,
     clock: &Arc<dyn Clock>,
 ) -> Started {
@@ -36,6 +37,7 @@ pub(super) fn start(
         federation: Arc::clone(federation),
         store: Arc::clone(&stores.peers),
         claims: replay.clone().recipient(),
+        audit: audit.clone().recipient(),
         egress: Arc::clone(egress),
         clock: Arc::clone(clock),
         seed: federation.own_keys().map(|keys| keys.seed),

@@ -194,7 +194,8 @@ async fn join(
     let peers = &edge.peers;
     let client = edge.gates.client.of(&request);
     if let Err(wait_ms) = peers.guests.admit(client, peers.clock.as_ref()) {
-        audit(&request, &edge, Some("rate_limited"), AuditOutcome::Refused);
+        let outcome = (AuditOutcome::Refused, Some("rate_limited"));
+        audit(&request, &edge, None, outcome);
         return Ok(HttpResponse::TooManyRequests()
             .insert_header((RETRY_AFTER, wait_ms.div_ceil(1000).max(1)))
             .json(
@@ -206,8 +207,12 @@ async fn join(
         Ok(order) => ask(&edge, Command::Join(order)).await?,
         Err(_) => Err(not_an_order()),
     };
-    let (outcome, reason) = told(&answer);
-    audit(&request, &edge, reason, outcome);
+    let guest = answer
+        .as_ref()
+        .ok()
+        .and_then(|shown| shown.get("acceptedBy"));
+    let guest = guest.and_then(Value::as_str);
+    audit(&request, &edge, guest, told(&answer));
     Ok(answer.map_or_else(|error| refused(&error), |shown| ok(&shown)))
 }
 
@@ -247,11 +252,16 @@ async fn run(
     command: Command,
 ) -> Result<HttpResponse, Failure> {
     let is_decision = !matches!(command, Command::List | Command::Show(_));
+    let is_acceptance = matches!(command, Command::Accept(_));
     let word = word(&command);
     let about = subject(&command);
     let answer = ask(edge, command).await?;
     if is_decision {
         let (outcome, _) = told(&answer);
+        // Only the answer says whose invitation was accepted.
+        let inviter = answer.as_ref().ok().filter(|_| is_acceptance);
+        let inviter = inviter.and_then(|shown| shown.get("origin")?.as_str());
+        let about = inviter.map(str::to_owned).or(about);
         auth::record(request, edge, AuditAction::PeerChanged, outcome, |record| {
             record.caller = Some(caller.principal.as_ref().into());
             record.peer = about.as_deref().map(Into::into);
@@ -272,8 +282,14 @@ async fn ask(edge: &Edge, command: Command) -> Result<Result<Value, PairingError
     })
 }
 
-fn audit(request: &HttpRequest, edge: &Edge, reason: Option<&'static str>, outcome: AuditOutcome) {
+fn audit(
+    request: &HttpRequest,
+    edge: &Edge,
+    guest: Option<&str>,
+    (outcome, reason): (AuditOutcome, Option<&'static str>),
+) {
     auth::record(request, edge, AuditAction::PeerJoined, outcome, |record| {
+        record.peer = guest.map(Into::into);
         record.reason = reason;
     });
 }

@@ -119,7 +119,8 @@ impl Desk {
                 return Ok(());
             }
         }
-        Err(PairingError::Undecided)
+        let what = "others decide about peers at the same time: try again";
+        Err(PairingError::Conflict(what.to_owned()))
     }
 
     pub(super) async fn read(&self) -> Result<Book, PairingError> {

@@ -6,6 +6,7 @@ use archipel_protocol::federation::keys;
 use archipel_protocol::federation::succession::{PublishedKey, Succession, successions};
 use archipel_protocol::ids::Origin;
 
+use crate::audit::{AuditAction, AuditOutcome, AuditRecord, Record};
 use crate::egress::Destination;
 use crate::federation::peers::MAX_KEYS;
 use crate::pairing::PairingError;
@@ -44,8 +45,20 @@ impl Desk {
         let is_new = found.peers.get(origin).map(|peer| &peer.keys) != known;
         if is_new {
             tracing::info!(peer.origin = %origin, "a peer has changed its key");
+            self.record_new_key(origin);
         }
         Ok(is_new)
+    }
+
+    fn record_new_key(&self, origin: &Origin) {
+        let record = AuditRecord {
+            peer: Some(origin.as_str().into()),
+            reason: Some("new_key"),
+            ..AuditRecord::new(AuditAction::PeerChanged, AuditOutcome::Accepted)
+        };
+        if self.ports.audit.try_send(Record(record)).is_err() {
+            tracing::warn!("an audit record was dropped: the audit is behind");
+        }
     }
 }
 

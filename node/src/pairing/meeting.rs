@@ -21,7 +21,7 @@ use uuid::Uuid;
 use crate::cards::key::JWKS_PATH;
 use crate::egress::Destination;
 use crate::federation::own_keys::OwnKeys;
-use crate::federation::peers::{Peer, PeerSource, is_name};
+use crate::federation::peers::{Peer, PeerSource};
 use crate::pairing::book::{PairedKey, PairedPeer};
 use crate::pairing::desk::{Desk, without_key};
 use crate::pairing::{AcceptOrder, InviteOrder, JoinOrder, PairingError, plan, view};
@@ -51,11 +51,7 @@ impl Desk {
             let what = "an invitation lives from a minute to thirty days";
             return Err(PairingError::Invalid(what.to_owned()));
         }
-        if let Some(name) = order.name.as_deref().filter(|name| !is_name(name)) {
-            return Err(PairingError::Invalid(format!(
-                "`{name}` is no name for a peer: lower-case letters, digits, `.`, `_` and `-`"
-            )));
-        }
+        order.name.as_deref().map_or(Ok(()), plan::check_name)?;
         let now = self.now();
         let invitation = Invitation {
             origin: self.own().clone(),
@@ -149,14 +145,17 @@ impl Desk {
         }
         let confirmation = Confirmation {
             origin: invitation.origin.clone(),
-            accepted_by: acceptance.origin,
+            accepted_by: acceptance.origin.clone(),
             invitation: invitation.id,
             key: invitation.key,
             accepted_key: acceptance.key,
             held: invitation.hold,
         };
         let signed = self.signer_of(&own, &invitation.key)?.sign(&confirmation);
-        Ok(json!({"confirmation": signed.ok_or_else(without_key)?}))
+        Ok(json!({
+            "confirmation": signed.ok_or_else(without_key)?,
+            "acceptedBy": acceptance.origin.as_str(),
+        }))
     }
 
     /// Takes an invitation: of any number of nodes that answer it, one gets through.

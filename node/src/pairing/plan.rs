@@ -200,6 +200,22 @@ pub(super) fn take_guest(
     Ok(vec![keep_peer(&peer), mark])
 }
 
+/// Words that stand in the place of a name below `/api/peers`.
+const TAKEN_WORDS: [&str; 3] = ["accept", "invitations", "rotate-key"];
+
+/// Whether a peer that pairs may be called so.
+///
+/// # Errors
+/// When not.
+pub(super) fn check_name(name: &str) -> Result<(), PairingError> {
+    if is_name(name) && !TAKEN_WORDS.contains(&name) {
+        return Ok(());
+    }
+    Err(PairingError::Invalid(format!(
+        "`{name}` is no name for a peer: lower-case letters, digits, `.`, `_` and `-` (choose one with --name)"
+    )))
+}
+
 /// Whether the inviter may become a peer under this name.
 ///
 /// # Errors
@@ -209,11 +225,7 @@ pub(super) fn check_host(
     invitation: &Invitation,
     name: &str,
 ) -> Result<(), PairingError> {
-    if !is_name(name) {
-        return Err(PairingError::Invalid(format!(
-            "`{name}` is no name for a peer: lower-case letters, digits, `.`, `_` and `-` (choose one with --name)"
-        )));
-    }
+    check_name(name)?;
     if view.is_taken(name, &invitation.origin) {
         return Err(PairingError::Conflict(format!(
             "`{name}` is the name of another peer: choose one with --name"
@@ -266,3 +278,7 @@ fn known_otherwise(name: &str) -> PairingError {
          pair anew"
     ))
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests;

@@ -204,6 +204,9 @@ async fn an_invitation_is_taken_only_as_it_is_meant() {
         assert_eq!(output.code, Some(1), "{output:?}");
         assert!(output.err.contains(expected), "{output:?}");
     }
+    let keyless = TestNode::start(|config| config.add("control_plane.enabled = true"));
+    let output = peers(keyless.origin(), &["invite"]).await;
+    assert!(output.err.contains("no key of its own"), "{output:?}");
     let own = peers(alpha.origin(), &["accept", &line, "--yes"]).await;
     assert!(own.err.contains("this node itself"), "{own:?}");
 
