@@ -1,3 +1,5 @@
+//! The contract's cases of methods, keys and identities, and which settings do not fit together.
+
 use archipel_kit::settings::{Environment, load};
 use serde_json::{Value, json};
 

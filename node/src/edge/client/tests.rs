@@ -1,3 +1,5 @@
+//! The contract's cases of where a caller is, and where we differ.
+
 use archipel_kit::admission::ClientHeader;
 use serde_json::Value;
 
