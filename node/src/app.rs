@@ -24,7 +24,7 @@ use crate::bus::feed::BusFeed;
 use crate::cards::key;
 use crate::config::{ConfigSource, NodeSettings};
 use crate::control::AgentControl;
-use crate::edge::Edge;
+use crate::edge::{Edge, Mesh};
 use crate::egress::Egress;
 use crate::federation::outbound::Outbound;
 use crate::federation::{Federation, FederationVerifier};
@@ -45,6 +45,7 @@ mod agents;
 mod bus;
 mod gates;
 mod listener;
+mod outbound;
 mod peers;
 mod replicas;
 mod roster;
@@ -115,6 +116,7 @@ struct Parts {
     outbound: Arc<Outbound>,
     counters: gates::Counters,
     egress: Arc<Egress>,
+    mesh: Arc<Mesh>,
     replay: Addr<ReplayGuard>,
     webhooks: webhooks::Started,
     bus: Addr<BusActor>,
@@ -262,11 +264,7 @@ impl Parts {
         let bus = bus::start(&settings.bus, dialect, &stores, &clock);
         let guards = (&replay, &audit);
         let peers = peers::start(&stores, decided, &federation, guards, &egress, &clock);
-        let cards = CardSettings {
-            origin: origin.to_string(),
-            signer: signer.clone(),
-            push_notifications: true,
-        };
+        let cards = cards(origin, &signer);
         let world = agents::World {
             settings: &settings,
             egress: &egress,
@@ -277,13 +275,13 @@ impl Parts {
         };
         let agents = agents::start(world, cards, added);
         let webhooks = webhooks::start(&settings.push, &stores, &egress, &clock, &telemetry);
+        let counters = gates::counters(&settings, &stores, &clock, &telemetry)?;
         let health = Arc::new(Health::default());
         let feed = bus::feed(&bus);
         watch(&health, "bus", &bus);
         watch(&health, "bus feed", &feed);
         watch_owners(&health, guards, &agents, &webhooks, &peers);
         Ok(Self {
-            counters: gates::counters(&settings, &stores, &clock, &telemetry)?,
             replicas: stores
                 .replicas()
                 .map(|others| replicas::ports(others, &health)),
@@ -291,7 +289,9 @@ impl Parts {
             task_metrics: TaskMetrics::new(&telemetry.meter()),
             edge_metrics: EdgeMetrics::new(&telemetry.meter()),
             agents: agents.table,
-            outbound: peers::outbound(&settings, &federation, &egress, &clock),
+            mesh: outbound::mesh(&settings, &federation, &counters, origin),
+            outbound: outbound::start(&settings, &federation, &egress, &clock, &telemetry),
+            counters,
             egress,
             drain: CancellationToken::new(),
             origin: origin.as_str().into(),
@@ -344,6 +344,7 @@ impl Parts {
             verifier: verifier.recipient(),
             federation: Arc::clone(&self.federation),
             outbound: Arc::clone(&self.outbound),
+            mesh: Arc::clone(&self.mesh),
             bus: self.bus.clone().recipient(),
             feed: self.feed.clone().recipient(),
             audit: self.audit.clone().recipient(),
@@ -424,6 +425,14 @@ impl Parts {
                 retention::sweep(store.as_ref(), &table, bounds, clock.as_ref()).await;
             }
         });
+    }
+}
+
+fn cards(origin: &Origin, signer: &CardSigner) -> CardSettings {
+    CardSettings {
+        origin: origin.to_string(),
+        signer: signer.clone(),
+        push_notifications: true,
     }
 }
 

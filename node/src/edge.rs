@@ -45,6 +45,7 @@ mod entry;
 mod events;
 mod extensions;
 mod limits;
+mod mesh;
 mod operation;
 mod operator;
 mod passthrough;
@@ -60,6 +61,7 @@ use auth::{Allowlist, Arrival, Caller, Source};
 use binding::Binding;
 pub use client::ClientAddress;
 use extensions::Wanted;
+pub use mesh::Mesh;
 use operation::Asking;
 use peers_admin::PeerDesk;
 
@@ -100,6 +102,8 @@ pub struct Edge {
     pub federation: Arc<Federation>,
     /// The way to peers.
     pub outbound: Arc<Outbound>,
+    /// What is told of the mesh.
+    pub mesh: Arc<Mesh>,
     /// Messages for the bus that come from outside.
     pub bus: Recipient<Deliver>,
     /// What happens on the bus.
@@ -310,8 +314,8 @@ async fn call_peer(
     limits::check_head(request, &edge.limits)?;
     auth::check_gateway(request, edge)?;
     let caller = auth::identify(request, edge).await?;
-    // Peers do not reach other peers through us: whom they may call is between them.
-    auth::require_operator(request, edge, &caller)?;
+    // Peers do not reach other peers through us, unless the operator lets them: whom they may call is between them.
+    auth::check_forward(request, edge, &caller)?;
     auth::require_role(request, edge, &caller)?;
     auth::check_rate(request, edge, &caller).await?;
     let body = limits::read_body(request, payload, &edge.limits).await?;
@@ -320,7 +324,9 @@ async fn call_peer(
     // Taken before the call: what changes while it is made counts as well.
     let cut = edge.outbound.cut_of(&path.peer);
     let answer = peer::forward(request, edge, &caller, path, &body, &call).await?;
-    Ok(cut::ending_with(answer, cut.as_ref()))
+    let answer = cut::ending_with(answer, cut.as_ref());
+    // A peer whose call went on loses it with its right to call.
+    Ok(cut::ending_with(answer, caller.cut()))
 }
 
 fn find_agent(visit: &Visit<'_>, caller: &Caller) -> Result<Arc<HostedAgent>, Failure> {
@@ -388,7 +394,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
             web::post().to(control::shift),
         ))
         .service(only(&["/api/events"], web::get().to(events::watch)))
-        .service(only(&["/api/health"], web::get().to(operator::health)))
+        .configure(mesh::routes)
         .service(only(&["/livez"], web::get().to(operator::live)))
         .service(only(&["/readyz"], web::get().to(operator::ready)))
         .service(only(&["/metrics"], web::get().to(operator::metrics)))

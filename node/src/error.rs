@@ -23,6 +23,10 @@ pub const RETRY_AFTER_SECONDS: &str = "retryAfterSeconds";
 
 const TOO_MANY: &str = "Too many requests";
 
+/// The challenge that tells a peer to mint another token and call again: its token was good, but is older than our memory
+/// of the tokens that were used, so nobody looked at the call.
+pub const MINT_AGAIN: &str = r#"Bearer error="before_epoch""#;
+
 /// See the module.
 #[derive(Debug)]
 pub struct Failure {
@@ -66,12 +70,16 @@ pub enum Gate {
     Stranger,
     /// 401, to somebody with a bearer token that is none of ours.
     InvalidToken,
+    /// 401; another token would be taken.
+    MintAgain,
     /// 403.
     Forbidden,
     /// 404.
     NotFound,
     /// 405.
     WrongMethod,
+    /// 413.
+    PayloadTooLarge,
     /// 414.
     UriTooLong,
     /// 503.
@@ -82,11 +90,14 @@ impl Gate {
     fn row(self) -> (StatusCode, &'static str) {
         match self {
             Self::BadRequest => (StatusCode::BAD_REQUEST, "Bad Request"),
-            Self::Unauthorized | Self::Stranger => (StatusCode::UNAUTHORIZED, "Unauthorized"),
+            Self::Unauthorized | Self::Stranger | Self::MintAgain => {
+                (StatusCode::UNAUTHORIZED, "Unauthorized")
+            }
             Self::InvalidToken => (StatusCode::UNAUTHORIZED, "Invalid API token"),
             Self::Forbidden => (StatusCode::FORBIDDEN, "Forbidden"),
             Self::NotFound => (StatusCode::NOT_FOUND, "Not Found"),
             Self::WrongMethod => (StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed"),
+            Self::PayloadTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "Payload Too Large"),
             Self::UriTooLong => (StatusCode::URI_TOO_LONG, "URI Too Long"),
             Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"),
         }
@@ -102,8 +113,10 @@ impl Gate {
         RestStatus {
             code: self.row().0.as_u16(),
             status: match self {
-                Self::BadRequest | Self::UriTooLong => "INVALID_ARGUMENT",
-                Self::Unauthorized | Self::Stranger | Self::InvalidToken => "UNAUTHENTICATED",
+                Self::BadRequest | Self::PayloadTooLarge | Self::UriTooLong => "INVALID_ARGUMENT",
+                Self::Unauthorized | Self::Stranger | Self::InvalidToken | Self::MintAgain => {
+                    "UNAUTHENTICATED"
+                }
                 Self::Forbidden => "PERMISSION_DENIED",
                 Self::NotFound => "NOT_FOUND",
                 Self::WrongMethod => "UNIMPLEMENTED",
@@ -220,7 +233,7 @@ impl ResponseError for Failure {
                 .insert_header(("x-ratelimit-remaining", 0_u64));
         }
         if status == StatusCode::UNAUTHORIZED {
-            response.insert_header((WWW_AUTHENTICATE, "Bearer"));
+            response.insert_header((WWW_AUTHENTICATE, self.challenge()));
         }
         response.insert_header((CONTENT_TYPE, self.form.content_type()));
         match (self.form, &self.public) {
@@ -272,6 +285,16 @@ impl Failure {
                 ..
             }
         )
+    }
+
+    fn challenge(&self) -> &'static str {
+        match &self.public {
+            Public::Gate {
+                gate: Gate::MintAgain,
+                ..
+            } => MINT_AGAIN,
+            _ => "Bearer",
+        }
     }
 
     /// In seconds: what the error says, else soon.

@@ -4,7 +4,8 @@
 //! claimed after everything else about it was found good, and when that cannot be decided the caller is refused.
 //! Read `settings` (what an operator says), `peers` (a peer), `roster` (which of them are in force), `files` and
 //! `upkeep` (how it follows what an operator changes), `manifest` (peers that somebody else lists), `rules` (what a token
-//! must be), `minters` with `own_keys` (our own tokens), `acting` (who stands behind a call), `outbound` (calls to peers).
+//! must be), `minters` with `own_keys` (our own tokens), `acting` (who stands behind a call), `outbound` (calls to peers),
+//! `views` (what a node tells of itself).
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -35,6 +36,7 @@ pub mod peers;
 pub mod roster;
 pub mod settings;
 pub mod upkeep;
+pub mod views;
 
 pub use acting::Acting;
 pub use rules::Federation;
@@ -84,6 +86,13 @@ pub struct PeerIdentity {
     pub hops: u8,
 }
 
+impl PeerIdentity {
+    /// Whether what it asks for may go on to further peers.
+    pub fn may_forward(&self) -> bool {
+        self.peer.as_ref().is_some_and(|peer| peer.rights.forward)
+    }
+}
+
 /// Why a caller is not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FederationRefusal {
@@ -129,6 +138,8 @@ pub enum RefusalKind {
     Failed,
     /// 401, not valid at this time.
     NotValidNow,
+    /// 401, and another token would be taken.
+    MintAgain,
     /// 401, invalid token.
     Invalid,
     /// 401, already used.
@@ -157,7 +168,8 @@ impl FederationRefusal {
     pub fn kind(self) -> RefusalKind {
         match self {
             Self::Disabled | Self::NotConfigured | Self::Suspended => RefusalKind::Failed,
-            Self::NotValidNow(_) | Self::BeforeEpoch => RefusalKind::NotValidNow,
+            Self::NotValidNow(_) => RefusalKind::NotValidNow,
+            Self::BeforeEpoch => RefusalKind::MintAgain,
             Self::Invalid(_) => RefusalKind::Invalid,
             Self::Loop => RefusalKind::Loop,
             Self::Replayed => RefusalKind::AlreadyUsed,

@@ -267,3 +267,32 @@ metrics! {
         pub manifest_trouble: Gauge<ManifestTrouble> = "archipel_manifest_trouble";
     }
 }
+
+metrics! {
+    /// Why a call to a peer was not made.
+    pub enum NotSent = "reason" {
+        Busy = "busy",
+        Tripped = "tripped",
+    }
+}
+
+metrics! {
+    /// Why a call to a peer was made again.
+    pub enum Repeated = "reason" {
+        NotSent = "not_sent",
+        MintAgain = "mint_again",
+        Read = "read",
+    }
+}
+
+metrics! {
+    /// What is counted of calls to peers.
+    pub struct OutboundMetrics {
+        /// Calls to peers that were refused here, because as many run as may, or because the peer keeps failing.
+        pub refused: Counter<NotSent> = "archipel_peer_refusals_total";
+        /// Calls to peers that were made again: nothing of the first was sent, the peer asked for another token, or it only reads.
+        pub repeated: Counter<Repeated> = "archipel_peer_repeats_total";
+        /// Times that a peer was left alone because it kept failing.
+        pub tripped: Counter<()> = "archipel_peer_breaker_trips_total";
+    }
+}

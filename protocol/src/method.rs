@@ -52,6 +52,18 @@ impl Method {
             .find(|method| method.name(version) == name)
     }
 
+    /// Whether nothing changes by it and its answer ends, so that it may be asked again.
+    pub fn only_reads(self) -> bool {
+        matches!(
+            self,
+            Self::GetTask
+                | Self::ListTasks
+                | Self::GetTaskPushNotificationConfig
+                | Self::ListTaskPushNotificationConfigs
+                | Self::GetExtendedAgentCard
+        )
+    }
+
     /// Its JSON-RPC name. `tasks/list` came to 0.3 late; its other names are in every 0.3.
     pub fn name(self, version: Version) -> &'static str {
         let (v1, v03) = match self {

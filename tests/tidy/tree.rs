@@ -13,7 +13,12 @@ pub(crate) struct File {
 /// Folders that builds and runs make.
 const MADE: &[&str] = &["target", ".git", "data", "node_modules"];
 /// Files whose text is not ours: the lock file, the licence, and the vectors made by other programs.
-const FOREIGN: &[&str] = &["Cargo.lock", "LICENSE", "protocol/tests/vectors/"];
+const FOREIGN: &[&str] = &[
+    "Cargo.lock",
+    "LICENSE",
+    "protocol/tests/vectors/",
+    "tests/vectors/",
+];
 
 /// Every text file under the root, by path.
 pub(crate) fn files() -> Vec<File> {

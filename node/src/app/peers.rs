@@ -1,4 +1,4 @@
-//! Who is trusted, how peers are called, and how they come and go: the owner of that, and each worker's way to it.
+//! Who is trusted, and how peers come and go: the owner of that, and each worker's way to it.
 
 use std::sync::Arc;
 
@@ -13,8 +13,6 @@ use crate::config::NodeSettings;
 use crate::edge::peers_admin::{Guests, PeerDesk};
 use crate::egress::Egress;
 use crate::federation::Federation;
-use crate::federation::acting::CallerNames;
-use crate::federation::outbound::Outbound;
 use crate::pairing::{Pairing, PairingPorts};
 use crate::replay::ReplayGuard;
 use crate::store::peers::PeerRows;
@@ -71,20 +69,4 @@ pub(super) fn federation(
         tracing::warn!(warning, "federation");
     }
     Ok(Arc::new(federation))
-}
-
-/// The way to peers.
-pub(super) fn outbound(
-    settings: &NodeSettings,
-    federation: &Arc<Federation>,
-    egress: &Arc<Egress>,
-    clock: &Arc<dyn Clock>,
-) -> Arc<Outbound> {
-    Arc::new(Outbound::new(
-        Arc::clone(federation),
-        Arc::clone(egress),
-        Arc::clone(clock),
-        settings.federation.outbound_limits(),
-        CallerNames::from_settings(settings),
-    ))
 }

@@ -222,6 +222,18 @@ pub(super) fn require_operator(
     }
 }
 
+/// Refuses whoever may not call peers through us: everybody but the operator, and peers that the operator lets through.
+pub(super) fn check_forward(
+    request: &HttpRequest,
+    edge: &Edge,
+    caller: &Caller,
+) -> Result<(), Failure> {
+    match &caller.source {
+        Source::Peer(identity, _) if identity.may_forward() => Ok(()),
+        _ => require_operator(request, edge, caller),
+    }
+}
+
 /// Records that somebody who is known has no right to what they asked for.
 pub(super) fn refuse_caller(
     request: &HttpRequest,

@@ -4,9 +4,9 @@
 
 use actix_web::http::header::HeaderName;
 use actix_web::{HttpRequest, HttpResponse};
-use archipel_protocol::a2a::Version;
+use archipel_protocol::a2a::{StreamEvent, Version};
 use archipel_protocol::error::{ErrorCode, RpcError};
-use archipel_protocol::jsonrpc::Id;
+use archipel_protocol::jsonrpc::{self, Id};
 use archipel_protocol::method::Method;
 
 use crate::edge::auth::header;
@@ -44,6 +44,34 @@ pub(super) enum Asks {
 pub(super) enum Call<'a> {
     JsonRpc(rpc::Call<'a>),
     HttpJson(rest::Call<'a>),
+}
+
+/// How the events of somebody else's stream are told to a caller who speaks 1.0.
+pub(super) enum Telling {
+    /// Each as an answer under the caller's id.
+    JsonRpc(Id),
+    /// Each by itself.
+    HttpJson,
+}
+
+impl Telling {
+    /// An event.
+    pub(super) fn event(&self, event: &StreamEvent) -> Vec<u8> {
+        let told = match self {
+            Self::JsonRpc(id) => jsonrpc::encode_result(id, event),
+            Self::HttpJson => serde_json::to_vec(event),
+        };
+        // What was read as JSON can be written as JSON.
+        told.unwrap_or_default()
+    }
+
+    /// An error.
+    pub(super) fn error(&self, error: &RpcError) -> Vec<u8> {
+        match self {
+            Self::JsonRpc(id) => jsonrpc::encode_error(id, error),
+            Self::HttpJson => serde_json::to_vec(&error.rest()).unwrap_or_default(),
+        }
+    }
 }
 
 impl Binding {
@@ -137,6 +165,14 @@ impl Call<'_> {
         match self {
             Self::JsonRpc(call) => call.operation(),
             Self::HttpJson(call) => call.operation(),
+        }
+    }
+
+    /// How the events of somebody else's stream are told.
+    pub(super) fn telling(&self) -> Telling {
+        match self {
+            Self::JsonRpc(call) => Telling::JsonRpc(call.id()),
+            Self::HttpJson(_) => Telling::HttpJson,
         }
     }
 

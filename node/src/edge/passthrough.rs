@@ -122,7 +122,7 @@ fn pass_back(answer: Answer, edge: &Edge, held: Held) -> HttpResponse {
     headers.insert(X_CONTENT_TYPE_OPTIONS, harmless("nosniff"));
     headers.insert(CONTENT_SECURITY_POLICY, harmless("sandbox"));
     if peer::is_event_stream(&answer.headers) {
-        let body = BodyStream::new(holding(peer::guarded(answer, edge), held));
+        let body = BodyStream::new(holding(peer::guarded(answer.body, edge), held));
         return response.set_body(body).map_into_boxed_body();
     }
     match answer.body.exact_length() {

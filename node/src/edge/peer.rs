@@ -1,29 +1,35 @@
 //! A call to an agent of a peer: our token, the caller's message, the peer's answer as it comes.
 //!
 //! A peer's error is repeated when it speaks of the agent or the task. When it speaks of us (our token was refused, the
-//! peer is in trouble) the caller is told that the peer could not be used, and which one.
+//! peer is in trouble) the caller is told that the peer could not be used, and which one. Read [`forward`], then `hive`
+//! (peers that are Hive or Pilox nodes).
 
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse};
 use archipel_kit::client::{Answer, ClientError, copy_end_to_end, copy_listed};
+use archipel_protocol::a2a::Version;
 use archipel_protocol::error::{ErrorCode, RpcError};
 use archipel_protocol::jsonrpc::Id;
 use archipel_protocol::method::Method;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, RETRY_AFTER};
+use http::header::{
+    ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+};
 use http::uri::PathAndQuery;
 
 use crate::audit::{AuditAction, AuditOutcome};
 use crate::edge::auth::{Caller, record};
 use crate::edge::binding::Call;
 use crate::edge::{Edge, card, limits, rpc};
-use crate::error::{Failure, Gate};
+use crate::error::{Failure, Gate, RETRY_AFTER_SECONDS};
 use crate::federation::acting::NoFurther;
-use crate::federation::outbound::{FORWARDED_HEADERS, OutboundError, PeerCall};
+use crate::federation::outbound::{FORWARDED_HEADERS, NodeKind, OutboundError, PeerCall};
 use crate::metrics::Answered;
+
+pub(super) mod hive;
 
 /// Which agent of which peer.
 #[derive(Debug, Clone)]
@@ -55,56 +61,88 @@ pub(super) async fn forward(
     body: &Bytes,
     call: &Call<'_>,
 ) -> Result<HttpResponse, Failure> {
-    let id = &call.id();
-    let mut headers = HeaderMap::new();
-    copy_listed(request.headers(), &mut headers, &FORWARDED_HEADERS);
-    // The version may have come with the query, or not at all; the peer is told in any case.
-    headers.insert(
-        "a2a-version",
-        http::HeaderValue::from_static(call.version().as_str()),
-    );
+    let kind = edge.outbound.kind(&path.peer).await;
+    let kind = kind.map_err(|error| peer_failure(error, &path.peer, &call.id()))?;
+    let calling = written(request, caller, path, body, call, kind)?;
     let answer = edge
         .outbound
-        .call(PeerCall {
-            peer: &path.peer,
-            method: verb(request),
-            path_and_query: path.at_peer(&below(request, call), id)?,
-            headers,
-            body: body.clone(),
-            behind: caller.behind(),
-        })
+        .call(calling)
         .await
-        .map_err(|error| peer_failure(error, &path.peer, id))
+        .map_err(|error| peer_failure(error, &path.peer, &call.id()))
         .and_then(|answer| usable(answer, &path.peer, call));
-    let outcome = if answer.is_ok() {
-        AuditOutcome::Accepted
-    } else {
-        AuditOutcome::Failed
-    };
-    record(
-        request,
-        edge,
-        AuditAction::OutboundCall,
-        outcome,
-        |record| {
-            record.caller = Some(caller.principal.as_ref().into());
-            record.peer = Some(path.peer.as_str().into());
-            record.agent = Some(path.agent.as_str().into());
-            record.method = Some(call.name().into());
-        },
-    );
-    edge.metrics.peer_calls.count(if answer.is_ok() {
-        Answered::Result
-    } else {
-        Answered::Error
-    });
+    note(request, edge, caller, path, call, answer.is_ok());
     let answer = answer?;
+    if kind == NodeKind::Hive && !hive::is_spoken_there(call) {
+        return hive::told(edge, path, call, answer).await;
+    }
     if call.method() == Some(Method::GetExtendedAgentCard) && answer.status == http::StatusCode::OK
     {
         // The one answer with addresses in it.
         return card::of_peer::extended(edge, path, call, answer).await;
     }
     Ok(pass_back(answer, edge))
+}
+
+/// What is sent.
+fn written<'a>(
+    request: &HttpRequest,
+    caller: &'a Caller,
+    path: &'a PeerPath,
+    body: &Bytes,
+    call: &Call<'_>,
+    kind: NodeKind,
+) -> Result<PeerCall<'a>, Failure> {
+    let mut headers = HeaderMap::new();
+    copy_listed(request.headers(), &mut headers, &FORWARDED_HEADERS);
+    let (version, method, path_and_query, body) = match kind {
+        NodeKind::Archipel => {
+            let at_peer = path.at_peer(&below(request, call), &call.id())?;
+            (call.version(), verb(request), at_peer, body.clone())
+        }
+        NodeKind::Hive => {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            let accepted = HeaderValue::from_static("application/json, text/event-stream");
+            headers.insert(ACCEPT, accepted);
+            let body = hive::written(call, body)?;
+            let at_peer = hive::at_peer(path, call)?;
+            (Version::V03, http::Method::POST, at_peer, body)
+        }
+    };
+    // The version may have come with the query, or not at all; the peer is told in any case.
+    headers.insert("a2a-version", HeaderValue::from_static(version.as_str()));
+    Ok(PeerCall {
+        peer: &path.peer,
+        method,
+        path_and_query,
+        headers,
+        body,
+        only_reads: call.method().is_some_and(Method::only_reads),
+        behind: caller.behind(),
+    })
+}
+
+/// Records and counts a call.
+fn note(
+    request: &HttpRequest,
+    edge: &Edge,
+    caller: &Caller,
+    path: &PeerPath,
+    call: &Call<'_>,
+    is_answered: bool,
+) {
+    let (outcome, answered) = if is_answered {
+        (AuditOutcome::Accepted, Answered::Result)
+    } else {
+        (AuditOutcome::Failed, Answered::Error)
+    };
+    let action = AuditAction::OutboundCall;
+    record(request, edge, action, outcome, |record| {
+        record.caller = Some(caller.principal.as_ref().into());
+        record.peer = Some(path.peer.as_str().into());
+        record.agent = Some(path.agent.as_str().into());
+        record.method = Some(call.name().into());
+    });
+    edge.metrics.peer_calls.count(answered);
 }
 
 /// What follows the agent's path at the peer: as it came, because the peer reads it as we do.
@@ -147,6 +185,7 @@ pub(super) fn peer_failure(error: OutboundError, peer: &str, id: &Id) -> Failure
                 "federation is not configured on this node",
             );
         }
+        OutboundError::Busy | OutboundError::LeftAlone(_) => return not_now(error, peer, id),
         OutboundError::Down => (ErrorCode::PeerUnavailable, "the peer cannot be reached"),
         OutboundError::BadAnswer => (
             ErrorCode::PeerUnavailable,
@@ -155,6 +194,18 @@ pub(super) fn peer_failure(error: OutboundError, peer: &str, id: &Id) -> Failure
     };
     let message = format!("{message}: {peer}");
     Failure::rpc_with_status(id.clone(), RpcError::new(code, message).with("peer", peer))
+}
+
+/// A call that was not made, because the peer has or causes enough trouble already.
+fn not_now(why: OutboundError, peer: &str, id: &Id) -> Failure {
+    let seconds = match why {
+        OutboundError::LeftAlone(pause) => pause.as_secs() + 1,
+        _ => 1,
+    };
+    let error = RpcError::new(ErrorCode::Unavailable, format!("{why}: {peer}"))
+        .with("peer", peer)
+        .with(RETRY_AFTER_SECONDS, seconds.to_string());
+    Failure::rpc_with_status(id.clone(), error)
 }
 
 /// Only what an agent may say goes on: its answer as JSON or as events, or that the request was not right.
@@ -238,18 +289,21 @@ fn pass_back(answer: Answer, edge: &Edge) -> HttpResponse {
     }
     copy_end_to_end(&headers, response.headers_mut());
     if Speaks::of(&answer.headers) == Speaks::Events {
-        let body = actix_web::body::BodyStream::new(guarded(answer, edge));
+        let body = actix_web::body::BodyStream::new(guarded(answer.body, edge));
         response.set_body(body).map_into_boxed_body()
     } else {
         response.set_body(answer.body).map_into_boxed_body()
     }
 }
 
-/// A peer's stream that ends with this node, with a comment that says so, and whose breaking off is told in the stream.
-pub(super) fn guarded(
-    answer: Answer,
+/// Somebody else's stream that ends with this node, with a comment that says so.
+pub(super) fn guarded<S>(
+    body: S,
     edge: &Edge,
-) -> impl Stream<Item = Result<Bytes, ClientError>> + use<> {
+) -> impl Stream<Item = Result<Bytes, ClientError>> + use<S>
+where
+    S: Stream<Item = Result<Bytes, ClientError>>,
+{
     let drain = edge.drain.clone();
     let until = async move {
         drain.cancelled().await;
@@ -262,8 +316,6 @@ pub(super) fn guarded(
         ))
     });
     let stopped = edge.drain.clone();
-    answer
-        .body
-        .take_until(Box::pin(until))
+    body.take_until(Box::pin(until))
         .chain(stopping.filter(move |_| std::future::ready(stopped.is_cancelled())))
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use actix_web::rt::time::{Instant, Interval, interval_at};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use archipel_kit::telemetry::metrics::Gauge;
 use archipel_protocol::a2a::Version;
 use archipel_protocol::error::RpcError;
@@ -52,7 +52,7 @@ type Convert = fn(&[u8]) -> Result<Vec<u8>, RpcError>;
 /// Answers with the events of a feed.
 pub(super) fn stream(edge: &Edge, framing: Framing, feed: Feed, ends_at: EndsAt) -> HttpResponse {
     let open = OpenStream::count(edge.metrics.streams.clone());
-    let version = HeaderValue::from_static(framing.version.as_str());
+    let mut head = head(framing.version);
     let watching = Watching {
         framing,
         feed,
@@ -62,15 +62,21 @@ pub(super) fn stream(edge: &Edge, framing: Framing, feed: Feed, ends_at: EndsAt)
         over: false,
         _open: open,
     };
-    HttpResponse::Ok()
+    head.streaming(events(watching))
+}
+
+/// The head of an answer that is a stream.
+pub(super) fn head(version: Version) -> HttpResponseBuilder {
+    let mut response = HttpResponse::Ok();
+    response
         .insert_header((CONTENT_TYPE, HeaderValue::from_static("text/event-stream")))
         .insert_header((CACHE_CONTROL, HeaderValue::from_static("no-cache")))
         .insert_header((
             HeaderName::from_static("x-accel-buffering"),
             HeaderValue::from_static("no"),
         ))
-        .insert_header((A2A_VERSION, version))
-        .streaming(events(watching))
+        .insert_header((A2A_VERSION, HeaderValue::from_static(version.as_str())));
+    response
 }
 
 struct Watching {

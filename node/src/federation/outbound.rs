@@ -1,6 +1,8 @@
 //! Calls to peers: each with a token of its own, minted for that peer, and with nothing of the caller's credentials.
 //!
-//! An answer streams: its body is handed on as it arrives. Nothing is retried, because a call may have had its effect.
+//! An answer streams: its body is handed on as it arrives. Read [`Outbound::call`], then `lines` (how many calls run, and
+//! whether a peer is left alone), `again` (when a call is made again), `kind` (what kind of node a peer is),
+//! `probe` (whether it is there).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,11 +19,24 @@ use http::header::{
 };
 use http::uri::PathAndQuery;
 use http::{Method, Request, StatusCode, Uri};
+use opentelemetry::metrics::Meter;
 
+use crate::agents::breaker::{BreakerRule, Verdict};
 use crate::egress::Egress;
 use crate::federation::Federation;
 use crate::federation::acting::{Behind, CallerNames, NoFurther};
-use crate::federation::peers::Cut;
+use crate::federation::outbound::again::Progress;
+use crate::federation::outbound::lines::Lines;
+use crate::federation::peers::{Cut, Peer};
+use crate::federation::roster::Roster;
+
+mod again;
+mod kind;
+mod lines;
+mod probe;
+
+pub use kind::{NodeKind, OURS};
+pub use probe::Probe;
 
 /// The headers of a caller's request that go on to a peer; no other does.
 pub const FORWARDED_HEADERS: [HeaderName; 10] = [
@@ -47,6 +62,17 @@ pub struct OutboundLimits {
     pub first_byte: Duration,
     /// Between two pieces of the answer; a stream may last as long as it is not silent for this long.
     pub idle: Duration,
+    /// For the whole exchange; streams too.
+    pub total: Option<Duration>,
+}
+
+/// How peers are called.
+pub struct OutboundRules {
+    pub limits: OutboundLimits,
+    /// When a peer that keeps failing is left alone.
+    pub breaker: BreakerRule,
+    /// Makes the names by which peers know our callers.
+    pub names: CallerNames,
 }
 
 /// A call to a peer.
@@ -60,6 +86,8 @@ pub struct PeerCall<'a> {
     /// Of the caller's request; only [`FORWARDED_HEADERS`] go on.
     pub headers: HeaderMap,
     pub body: Bytes,
+    /// Whether nothing changes at the peer, so that it may be asked again.
+    pub only_reads: bool,
     /// For whom.
     pub behind: Behind<'a>,
 }
@@ -90,6 +118,12 @@ pub enum OutboundError {
     /// Federation is off, or there is nothing to mint tokens with.
     #[error("this node cannot call peers: federation is off or has no key")]
     NotReady,
+    /// It has as many calls of ours as it may have.
+    #[error("as many calls to the peer run as may")]
+    Busy,
+    /// It keeps failing.
+    #[error("the peer keeps failing and is left alone for a while")]
+    LeftAlone(Duration),
     /// It cannot be reached.
     #[error("the peer cannot be reached")]
     Down,
@@ -108,6 +142,7 @@ pub struct Outbound {
     clock: Arc<dyn Clock>,
     limits: OutboundLimits,
     names: CallerNames,
+    lines: Lines,
     own_token_header: HeaderName,
     other_token_header: HeaderName,
     user_agent: HeaderValue,
@@ -119,19 +154,20 @@ impl Outbound {
         federation: Arc<Federation>,
         egress: Arc<Egress>,
         clock: Arc<dyn Clock>,
-        limits: OutboundLimits,
-        names: CallerNames,
+        rules: OutboundRules,
+        meter: &Meter,
     ) -> Self {
         let dialect = federation.dialect();
         Self {
             own_token_header: HeaderName::from_static(dialect.federation_jwt_header()),
             other_token_header: HeaderName::from_static(dialect.other().federation_jwt_header()),
             user_agent: HeaderValue::from_static(dialect.user_agent()),
+            lines: Lines::new(rules.breaker, Arc::clone(&clock), meter),
             federation,
             egress,
             clock,
-            limits,
-            names,
+            limits: rules.limits,
+            names: rules.names,
         }
     }
 
@@ -141,36 +177,19 @@ impl Outbound {
     /// Why there is no answer to give on.
     pub async fn call(&self, call: PeerCall<'_>) -> Result<Answer, OutboundError> {
         let roster = self.federation.roster();
-        let peer = roster
-            .by_name(call.peer)
-            .ok_or(OutboundError::UnknownPeer)?;
-        if peer.suspended {
-            return Err(OutboundError::Suspended);
-        }
-        let mut request = Request::new(RequestBody::from(call.body));
-        *request.method_mut() = call.method;
-        *request.uri_mut() = target(&peer.origin, call.path_and_query)?;
-        *request.headers_mut() = forwarded(&call.headers);
+        let peer = in_force(&roster, call.peer)?;
+        let target = target(&peer.origin, call.path_and_query.clone())?;
         let delegation = self.names.delegation(
             self.federation.own(),
             &peer.origin,
             call.behind,
             self.federation.max_hops(),
         )?;
-        self.sign(request.headers_mut(), &peer.origin, &delegation)?;
-        let limits = Timeouts {
-            first_byte: Some(self.limits.first_byte),
-            idle: Some(self.limits.idle),
-            total: None,
-        };
-        let answer = self
-            .egress
-            .send_with((peer.destination(), peer.tls_files()), request, limits)
-            .await
-            .map_err(|error| {
-                tracing::warn!(peer.name = call.peer, %error, "call to a peer failed");
-                OutboundError::from(error)
-            })?;
+        let line = self.lines.to(peer, &roster);
+        let mut running = self.lines.begin(line, peer.max_concurrent)?;
+        let sent = self.send(peer, &target, &call, &delegation).await;
+        running.settle(verdict(&sent));
+        let mut answer = sent?;
         if answer.status.is_redirection() {
             tracing::warn!(
                 peer.name = call.peer,
@@ -179,7 +198,56 @@ impl Outbound {
             );
             return Err(OutboundError::BadAnswer);
         }
+        // Its place is taken until the last byte is through.
+        answer.body.hold(running);
         Ok(answer)
+    }
+
+    /// Sends a call until it is answered, or must not be sent again.
+    async fn send(
+        &self,
+        peer: &Peer,
+        target: &Uri,
+        call: &PeerCall<'_>,
+        delegation: &Delegation,
+    ) -> Result<Answer, OutboundError> {
+        let begun = self.clock.monotonic();
+        let limits = Timeouts {
+            first_byte: Some(self.limits.first_byte),
+            idle: Some(self.limits.idle),
+            total: self.limits.total,
+        };
+        let mut repeated = 0;
+        loop {
+            let mut request = Request::new(RequestBody::from(call.body.clone()));
+            *request.method_mut() = call.method.clone();
+            *request.uri_mut() = target.clone();
+            *request.headers_mut() = forwarded(&call.headers);
+            self.sign(request.headers_mut(), &peer.origin, delegation)?;
+            let outcome = self
+                .egress
+                .send_with((peer.destination(), peer.tls_files()), request, limits)
+                .await;
+            let progress = Progress {
+                repeated,
+                elapsed: self.clock.monotonic().saturating_sub(begun),
+                patience: self.limits.first_byte,
+            };
+            let now_ms = self.clock.now_ms();
+            let next = again::why(&outcome, call.only_reads).and_then(|why| {
+                let pause = again::pause(why, progress, now_ms, rand::random())?;
+                Some((why, pause))
+            });
+            let Some((why, pause)) = next else {
+                return outcome.map_err(|error| {
+                    tracing::warn!(peer.name = call.peer, %error, "call to a peer failed");
+                    OutboundError::from(error)
+                });
+            };
+            self.lines.metrics.repeated.count(why);
+            tokio::time::sleep(pause).await;
+            repeated += 1;
+        }
     }
 
     /// Reads a card of a peer, as it came.
@@ -201,6 +269,7 @@ impl Outbound {
             path_and_query: path,
             headers,
             body: Bytes::new(),
+            only_reads: true,
             behind,
         };
         let answer = self.call(call).await?;
@@ -264,6 +333,25 @@ impl From<ClientError> for OutboundError {
             ClientError::TooLarge(_) | ClientError::Other(_) => Self::BadAnswer,
             _ => Self::Down,
         }
+    }
+}
+
+fn in_force<'r>(roster: &'r Roster, name: &str) -> Result<&'r Arc<Peer>, OutboundError> {
+    let peer = roster.by_name(name).ok_or(OutboundError::UnknownPeer)?;
+    if peer.suspended {
+        return Err(OutboundError::Suspended);
+    }
+    Ok(peer)
+}
+
+/// What an answer says of the peer. That it refuses us, or the call, is no fault of it.
+fn verdict(sent: &Result<Answer, OutboundError>) -> Verdict {
+    match sent {
+        Ok(answer) if answer.status == StatusCode::LOOP_DETECTED => Verdict::Good,
+        Ok(answer) if answer.status.is_server_error() => Verdict::Bad,
+        Ok(_) => Verdict::Good,
+        Err(OutboundError::NotReady) => Verdict::Unknown,
+        Err(_) => Verdict::Bad,
     }
 }
 

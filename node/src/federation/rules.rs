@@ -201,6 +201,16 @@ impl Federation {
         self.manifest_status.store(Arc::new(status));
     }
 
+    /// Whether there is something to mint tokens with.
+    pub fn can_mint(&self) -> bool {
+        self.enabled && !matches!(self.minters, Minters::Nothing)
+    }
+
+    /// What tokens for us must name.
+    pub fn audience(&self) -> &str {
+        self.policy.audience.as_deref().unwrap_or_default()
+    }
+
     /// Our public key as peers must know it; none with a shared secret.
     pub fn public_key_hex(&self) -> Option<String> {
         let keys = self.minters.own_keys()?;

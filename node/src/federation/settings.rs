@@ -10,6 +10,7 @@ use archipel_kit::settings;
 use archipel_kit::settings::Secret;
 use url::Url;
 
+use crate::agents::breaker::BreakerRule;
 use crate::federation::outbound::OutboundLimits;
 
 mod peer;
@@ -60,10 +61,23 @@ settings! {
         /// From which the names are made by which peers know our callers, so that those see only their own tasks there. With
         /// another secret they do not find their old tasks. Unset: `ed25519_seed`, else `internal_token`.
         pub caller_secret: Option<Secret>, in 32..=1024;
+        /// What the operator must present beside the bearer token to call peers by their place in the roster
+        /// (`/api/mesh/federation/proxy/jsonrpc`). Unset: the bearer token is enough.
+        pub proxy_operator_token: Option<Secret>, in 32..=512, env ["MESH_FEDERATION_PROXY_OPERATOR_TOKEN"];
+        /// Mesh descriptors of other nodes that our own descriptor names, for strangers who look for a way into the mesh.
+        pub bootstrap_urls: Vec<String> = [], in 0..=64, env ["MESH_PUBLIC_MESH_BOOTSTRAP_URLS"];
+        /// Further addresses that our descriptor names, as they are.
+        pub dht_hints: Vec<String> = [], in 0..=64, env ["MESH_PUBLIC_DHT_BOOTSTRAP_URLS"];
         /// How long a peer may take until its answer begins. A blocking call to an agent takes as long as its work.
         pub call_timeout: Duration = "30s", in "5s"..="2m", env ["MESH_FEDERATION_PROXY_TIMEOUT_MS"];
         /// How long a peer's answer may be silent once it has begun; streams are kept alive by comments.
         pub call_idle: Duration = "2m", in "5s"..="1h";
+        /// How long a whole exchange with a peer may take, streams too. Unset: as long as it is not silent.
+        pub call_total: Option<Duration>, in "5s"..="30d", example "1d";
+        /// Calls to a peer that must fail in a row, by its own fault, before it is left alone for a while. 0: it never is.
+        pub breaker_failures: u32 = 5, in 0..=1000;
+        /// For how long at first; each further failure doubles it, up to five minutes.
+        pub breaker_pause: Duration = "10s", in "100ms"..="5m";
         /// Peers as the variables of Hive and Pilox give them: origins without names, in the order of their keys.
         /// What is no http or https origin is passed over, as there; `[[peers]]` is checked.
         pub peer_origins: Vec<String> = [], env ["MESH_FEDERATION_PEERS"];
@@ -121,6 +135,16 @@ impl FederationSettings {
         OutboundLimits {
             first_byte: self.call_timeout,
             idle: self.call_idle,
+            total: self.call_total,
+        }
+    }
+
+    /// When a peer that keeps failing is left alone.
+    pub fn breaker_rule(&self) -> BreakerRule {
+        BreakerRule {
+            failures: self.breaker_failures,
+            pause: self.breaker_pause,
+            longest: Duration::from_secs(300),
         }
     }
 }

@@ -215,6 +215,11 @@ fn what_a_refusal_means_to_the_caller_and_to_the_record() {
         RefusalKind::Invalid,
         "bad_sig",
     );
+    check(
+        FederationRefusal::BeforeEpoch,
+        RefusalKind::MintAgain,
+        "before_epoch",
+    );
     check(FederationRefusal::Loop, RefusalKind::Loop, "loop");
     check(
         FederationRefusal::Replayed,

@@ -84,7 +84,7 @@ impl PublicKeys {
     }
 
     /// The scopes of all keys that have some.
-    pub(super) fn scopes(&self) -> impl Iterator<Item = &Methods> {
+    pub fn scopes(&self) -> impl Iterator<Item = &Methods> {
         self.0.values().flatten()
     }
 }

@@ -1,8 +1,8 @@
 //! The product as a client, a peer and an operator meet it: real sockets, real processes, agents that the tests play.
 //!
 //! Read `bad_input` first: it is what the edge refuses, in the order in which it looks. Then what it is all for: `tasks`,
-//! `streams`, `bindings`, `webhooks`, `upstream`, `agents`, `federation`, `roster`, `pairing`, `tls`, `cards`; and what
-//! operators rely on: `durability`, `replicas`, `replays`, `startup`, `operator`, `bus`. Who is let in:
+//! `streams`, `bindings`, `webhooks`, `upstream`, `agents`, `federation`, `outbound`, `proxy`, `views`, `roster`, `pairing`,
+//! `tls`, `cards`; and what operators rely on: `durability`, `replicas`, `replays`, `startup`, `operator`, `bus`. Who is let in:
 //! `gates`, `public`, and the contract's own cases in `vectors`.
 #![cfg(test)]
 #![expect(
@@ -21,7 +21,9 @@ mod durability;
 mod federation;
 mod gates;
 mod operator;
+mod outbound;
 mod pairing;
+mod proxy;
 mod public;
 mod replays;
 mod replicas;
@@ -32,6 +34,7 @@ mod tasks;
 mod tls;
 mod upstream;
 mod vectors;
+mod views;
 mod webhooks;
 
 /// The node as a program.

@@ -50,6 +50,8 @@ enum Reply {
 #[derive(Clone)]
 struct Played {
     card: Option<String>,
+    /// What it says of itself as a node of a mesh.
+    descriptor: Option<String>,
     calls: mpsc::UnboundedSender<AgentCall>,
 }
 
@@ -79,9 +81,18 @@ impl FakeAgent {
 
     /// An agent whose card is this text.
     pub fn start_with(card: Option<String>) -> Self {
+        Self::start_as(card, None)
+    }
+
+    /// A node with this card and this mesh descriptor.
+    pub fn start_as(card: Option<String>, descriptor: Option<String>) -> Self {
         let (tell, told) = start::channel();
         let (hand, calls) = mpsc::unbounded_channel();
-        let played = Played { card, calls: hand };
+        let played = Played {
+            card,
+            descriptor,
+            calls: hand,
+        };
         let thread = thread::spawn(move || serve(played, &tell));
         let started = told.recv_timeout(DEADLINE);
         let (origin, server) = started.expect("an agent starts");
@@ -253,13 +264,17 @@ fn serve(played: Played, tell: &start::Sender<(String, ServerHandle)>) {
 }
 
 async fn play(request: HttpRequest, body: Bytes, played: web::Data<Played>) -> HttpResponse {
+    let document = |document: &Option<String>| match document {
+        Some(document) => HttpResponse::Ok()
+            .content_type("application/json")
+            .body(document.clone()),
+        None => HttpResponse::NotFound().finish(),
+    };
     if request.path().ends_with("/.well-known/agent-card.json") {
-        return match &played.card {
-            Some(card) => HttpResponse::Ok()
-                .content_type("application/json")
-                .body(card.clone()),
-            None => HttpResponse::NotFound().finish(),
-        };
+        return document(&played.card);
+    }
+    if request.path().ends_with("-mesh.json") {
+        return document(&played.descriptor);
     }
     if request.path().ends_with("/.well-known/agent.json") {
         return HttpResponse::NotFound().finish();

@@ -73,6 +73,16 @@ impl NodeConfig {
         self.now_ms
     }
 
+    /// Adds settings to a peer that is there.
+    pub fn set_of_peer(&mut self, name: &str, text: &str) {
+        let added: Table = text.parse().expect("the test wrote well-formed TOML");
+        let peers = self.table["peers"].as_array_mut();
+        let mut peers = peers.expect("peers are a list").iter_mut();
+        let peer = peers.find(|peer| peer["name"].as_str() == Some(name));
+        let peer = peer.and_then(Value::as_table_mut);
+        merge(peer.expect("there is such a peer"), added);
+    }
+
     /// Takes a setting away.
     pub fn remove(&mut self, key: &str) {
         self.table.remove(key);

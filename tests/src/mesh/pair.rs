@@ -1,7 +1,7 @@
 //! Nodes that trust each other: each knows the other's origin and key before either starts.
 
 use archipel_kit::clock::{Clock, SystemClock};
-use archipel_protocol::federation::{Minter, keys};
+use archipel_protocol::federation::{Delegation, Minter, PeerKey, Verifier, keys};
 use archipel_protocol::ids::Origin;
 use uuid::Uuid;
 
@@ -106,6 +106,12 @@ impl Identity {
         keys::to_hex(&keys::public_key_of_seed(&self.seed).unwrap())
     }
 
+    /// What a peer verifies tokens of this one with.
+    pub fn verifier(&self) -> Verifier {
+        let key = PeerKey::new(keys::public_key_of_seed(&self.seed).unwrap());
+        Verifier::ed25519([(Origin::parse(&self.origin).unwrap(), [key])]).unwrap()
+    }
+
     /// A good token for the node at `audience`.
     pub fn token_for(&self, audience: &str) -> String {
         self.token_at(audience, 0)
@@ -115,6 +121,13 @@ impl Identity {
     pub fn token_at(&self, audience: &str, seconds_from_now: i64) -> String {
         let minter = Minter::ed25519(&self.seed, &Origin::parse(&self.origin).unwrap()).unwrap();
         let minted = minter.mint(Some(audience), 60, Uuid::new_v4(), now() + seconds_from_now);
+        minted.unwrap()
+    }
+
+    /// A good token for the node at `audience`, for a call that is made for somebody.
+    pub fn delegated_token(&self, audience: &str, delegation: &Delegation) -> String {
+        let minter = Minter::ed25519(&self.seed, &Origin::parse(&self.origin).unwrap()).unwrap();
+        let minted = minter.mint_for(Some(audience), 60, Uuid::new_v4(), now(), delegation);
         minted.unwrap()
     }
 

@@ -1,6 +1,7 @@
 //! What is sent, and what comes back piece by piece.
 
 use std::{
+    any::Any,
     future::Future,
     io,
     pin::Pin,
@@ -111,6 +112,8 @@ pub struct AnswerBody {
     timer: Option<Pin<Box<Sleep>>>,
     /// Whether the timer runs for the present wait.
     waiting: bool,
+    /// What lasts as long as the answer. Boxed twice, so that the many bodies that hold nothing stay small.
+    held: Option<Box<Box<dyn Any + Send>>>,
 }
 
 /// Where the pieces come from.
@@ -144,7 +147,13 @@ impl AnswerBody {
             deadline,
             timer: None,
             waiting: false,
+            held: None,
         }
+    }
+
+    /// Keeps something until the body is over or dropped, in place of what it kept before.
+    pub fn hold(&mut self, what: impl Send + 'static) {
+        self.held = Some(Box::new(Box::new(what)));
     }
 
     /// The number of bytes still to come, where the server declared it.
@@ -224,6 +233,9 @@ impl Stream for AnswerBody {
             Poll::Pending => self.poll_limits(context).map(|error| Some(Err(error))),
             piece => {
                 self.waiting = false;
+                if matches!(piece, Poll::Ready(None)) {
+                    self.held = None;
+                }
                 piece
             }
         }

@@ -158,6 +158,10 @@ fn refused(request: &HttpRequest, edge: &Edge, refusal: FederationRefusal) -> Fa
             Gate::Unauthorized,
             "the federation token is not valid at this time",
         ),
+        RefusalKind::MintAgain => (
+            Gate::MintAgain,
+            "the federation token is older than the memory of used ones: mint another",
+        ),
         RefusalKind::Invalid => (Gate::Unauthorized, "the federation token is not valid"),
         RefusalKind::AlreadyUsed => (Gate::Unauthorized, "the federation token was already used"),
         RefusalKind::TryLater => (

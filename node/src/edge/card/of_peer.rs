@@ -12,10 +12,10 @@ use crate::cards::{CardForm, CardForms, Modified};
 use crate::edge::binding::Call;
 use crate::edge::card::{answer, form};
 use crate::edge::operation::Outcome;
-use crate::edge::peer::{PeerPath, peer_failure};
+use crate::edge::peer::{PeerPath, hive, peer_failure};
 use crate::edge::{CARD, Edge, auth, limits};
 use crate::error::Failure;
-use crate::federation::outbound::{MAX_CARD_BYTES, OutboundError};
+use crate::federation::outbound::{MAX_CARD_BYTES, NodeKind, OutboundError};
 
 /// The card of an agent of a peer, with our URL on it.
 pub(super) async fn card(
@@ -28,10 +28,14 @@ pub(super) async fn card(
     auth::check_gateway(&request, &edge)?;
     // Reading it costs a call to the peer in our name, so it needs the same right.
     let caller = auth::identify(&request, &edge).await?;
-    auth::require_operator(&request, &edge, &caller)?;
+    auth::check_forward(&request, &edge, &caller)?;
     let (peer, agent) = path.into_inner();
     let path = PeerPath { peer, agent };
-    let at_peer = path.at_peer(CARD, &Id::Null)?;
+    let kind = edge.outbound.kind(&path.peer).await;
+    let at_peer = match kind.map_err(|error| peer_failure(error, &path.peer, &Id::Null))? {
+        NodeKind::Archipel => path.at_peer(CARD, &Id::Null)?,
+        NodeKind::Hive => hive::card_at_peer(&path)?,
+    };
     let read = edge.outbound.card(&path.peer, at_peer, caller.behind());
     let read = read
         .await
@@ -65,7 +69,17 @@ pub(in crate::edge) async fn extended(
     } else {
         body
     };
-    let forms = passed_on(edge, path, &card, &Modified::Told(None), &id)?;
+    told_card(edge, path, call, &card)
+}
+
+/// Answers with the card that a peer told.
+pub(in crate::edge) fn told_card(
+    edge: &Edge,
+    path: &PeerPath,
+    call: &Call<'_>,
+    card: &[u8],
+) -> Result<HttpResponse, Failure> {
+    let forms = passed_on(edge, path, card, &Modified::Told(None), &call.id())?;
     let form = match call.version() {
         Version::V1 => CardForm::V1,
         Version::V03 => CardForm::V03,

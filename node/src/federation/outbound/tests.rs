@@ -2,9 +2,11 @@
 
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
+use actix_web::http::header::WWW_AUTHENTICATE;
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use archipel_kit::clock::{Clock, SystemClock};
 use archipel_kit::settings::{Environment, from_json, load};
@@ -18,9 +20,13 @@ use http::uri::PathAndQuery;
 use http::{Method, StatusCode};
 use tokio::sync::mpsc;
 
-use super::{FORWARDED_HEADERS, Outbound, OutboundError, OutboundLimits, PeerCall};
+use super::{
+    FORWARDED_HEADERS, NodeKind, Outbound, OutboundError, OutboundLimits, OutboundRules, PeerCall,
+};
+use crate::agents::breaker::BreakerRule;
 use crate::config::CardCheck;
 use crate::egress::Egress;
+use crate::error::MINT_AGAIN;
 use crate::federation::acting::{Behind, CallerNames};
 use crate::federation::settings::{FederationSettings, PeerSettings};
 use crate::federation::{Federation, FederationRefusal};
@@ -30,6 +36,7 @@ const SECRET: &str = "shared-hs256-secret-for-developers-0001";
 const LIMITS: OutboundLimits = OutboundLimits {
     first_byte: Duration::from_secs(20),
     idle: Duration::from_secs(20),
+    total: None,
 };
 
 const OPERATOR: Behind<'_> = Behind {
@@ -46,6 +53,8 @@ struct Played {
     seen: mpsc::UnboundedSender<Seen>,
     /// The pieces of `/stream`, each sent when the test has one for it.
     pieces: Arc<tokio::sync::Mutex<mpsc::UnboundedReceiver<Bytes>>>,
+    /// Requests so far.
+    requests: Arc<AtomicU32>,
 }
 
 struct Peer {
@@ -62,6 +71,7 @@ impl Peer {
         let played = Played {
             seen: seen_by,
             pieces: Arc::new(tokio::sync::Mutex::new(pieces_of)),
+            requests: Arc::default(),
         };
         let server = HttpServer::new(move || {
             App::new()
@@ -93,7 +103,18 @@ async fn answer(request: HttpRequest, body: Bytes, played: web::Data<Played>) ->
         .seen
         .send((request.uri().to_string(), body, headers))
         .unwrap();
+    let before = played.requests.fetch_add(1, Ordering::Relaxed);
     match request.path() {
+        "/again" if before == 0 => HttpResponse::Unauthorized()
+            .insert_header((WWW_AUTHENTICATE, MINT_AGAIN))
+            .finish(),
+        "/refused" => HttpResponse::Unauthorized()
+            .insert_header((WWW_AUTHENTICATE, "Bearer"))
+            .finish(),
+        "/.well-known/hive-mesh.json" => HttpResponse::NotFound().finish(),
+        "/.well-known/pilox-mesh.json" => {
+            HttpResponse::Ok().body(r#"{"schema":"pilox-mesh-descriptor-v1"}"#)
+        }
         "/moved" => HttpResponse::Found()
             .insert_header(("location", "/"))
             .finish(),
@@ -145,9 +166,21 @@ fn outbound(settings: &FederationSettings, peer_origin: &str, limits: OutboundLi
         Arc::new(federation),
         Arc::new(egress),
         Arc::new(SystemClock::new()),
-        limits,
-        CallerNames::new(b"secret"),
+        rules(limits),
+        &opentelemetry::global::meter("tests"),
     )
+}
+
+fn rules(limits: OutboundLimits) -> OutboundRules {
+    OutboundRules {
+        limits,
+        breaker: BreakerRule {
+            failures: 0,
+            pause: Duration::ZERO,
+            longest: Duration::ZERO,
+        },
+        names: CallerNames::new(b"secret"),
+    }
 }
 
 fn call<'a>(peer: &'a str, path: &'static str) -> PeerCall<'a> {
@@ -157,6 +190,7 @@ fn call<'a>(peer: &'a str, path: &'static str) -> PeerCall<'a> {
         path_and_query: PathAndQuery::from_static(path),
         headers: HeaderMap::new(),
         body: Bytes::from_static(b"{}"),
+        only_reads: false,
         behind: OPERATOR,
     }
 }
@@ -352,8 +386,8 @@ async fn without_a_key_nobody_is_called() {
         Arc::new(federation),
         Arc::new(egress),
         Arc::new(SystemClock::new()),
-        LIMITS,
-        CallerNames::new(b"secret"),
+        rules(LIMITS),
+        &opentelemetry::global::meter("tests"),
     );
     assert_eq!(
         outbound.call(call(&name, "/")).await.err(),
@@ -388,5 +422,50 @@ async fn cards_are_read_within_bounds() {
         card("/missing").await.err(),
         Some(OutboundError::NoSuchAgent)
     );
+    peer.server.stop(false).await;
+}
+
+#[actix_rt::test]
+async fn a_peer_that_forgot_which_tokens_it_took_gets_another() {
+    let mut peer = Peer::start();
+    let outbound = outbound(&with_keys(), &peer.origin, LIMITS);
+    let answer = outbound.call(call("beta", "/again")).await.unwrap();
+    assert_eq!(answer.status, StatusCode::OK);
+    let mut tokens = std::collections::BTreeSet::new();
+    for _ in 0..2 {
+        let (_, body, headers) = peer.seen.recv().await.unwrap();
+        assert_eq!(body, "{}", "all of the call is sent again");
+        tokens.insert(
+            value_of(&headers, "x-hive-federation-jwt")
+                .unwrap()
+                .to_owned(),
+        );
+    }
+    assert_eq!(tokens.len(), 2);
+    let answer = outbound.call(call("beta", "/refused")).await.unwrap();
+    assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+    assert!(peer.seen.recv().await.is_some());
+    assert!(peer.seen.try_recv().is_err(), "a refusal is an answer");
+    peer.server.stop(false).await;
+}
+
+#[actix_rt::test]
+async fn what_a_peer_is_is_asked_once() {
+    let mut peer = Peer::start();
+    let outbound = outbound(&with_keys(), &peer.origin, LIMITS);
+    for _ in 0..2 {
+        assert_eq!(outbound.kind("beta").await, Ok(NodeKind::Hive));
+    }
+    for path in [
+        "/.well-known/hive-mesh.json",
+        "/.well-known/pilox-mesh.json",
+    ] {
+        let (seen, _, headers) = peer.seen.recv().await.unwrap();
+        assert_eq!(seen, path);
+        assert_eq!(value_of(&headers, "x-hive-federation-jwt"), None);
+    }
+    assert!(peer.seen.try_recv().is_err());
+    let unknown = outbound.kind("gamma").await;
+    assert_eq!(unknown, Err(OutboundError::UnknownPeer));
     peer.server.stop(false).await;
 }

@@ -17,8 +17,13 @@ const MOST_AHEAD_MS: u64 = 300_000;
 #[async_trait]
 impl ClaimStore for RedisStore {
     async fn claim(&self, claim: ClaimRequest<'_>) -> Result<Claim, StoreError> {
-        self.claim_in(self.keys.partition_of_claim(claim.key), claim)
-            .await
+        let partition = self.keys.partition_of_claim(claim.key);
+        let claimed = self.claim_in(partition, claim).await?;
+        if claimed == Claim::BeforeEpoch {
+            // The memory of every partition begins now, so that the next token is taken wherever its id belongs.
+            self.begin_claims().await;
+        }
+        Ok(claimed)
     }
 }
 
