@@ -145,6 +145,7 @@ const BANS: &[Ban] = &[
         within: PRODUCT,
         except: &[
             "node/src/egress.rs",
+            "node/src/egress/",
             "gateway/src/upstream/lane.rs",
             "node/kit/src/client.rs",
             "node/kit/src/client/",

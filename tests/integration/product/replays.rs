@@ -72,7 +72,8 @@ impl World {
         self.own.configure(config);
         self.peer.configure_as_peer(config, "alpha");
         config.add(&format!(
-            "listen = \"{listen}\"\npublic_origin = \"{}\"",
+            "listen = \"{listen}\"\npublic_origin = \"{}\"\n\
+             limits.failures = 0\nfederation.rate_limit = 100000",
             self.own.origin()
         ));
     }

@@ -70,6 +70,7 @@ pub(super) async fn start(
         data_dir = {data:?}
         internal_token = "{TOKEN}"
         redis.url = "redis://{redis}"
+        limits.failures = 0
         [federation]
         enabled = true
         algorithm = "Ed25519"
