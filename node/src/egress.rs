@@ -9,8 +9,10 @@
 //! | agents of the configuration, their cards and health; a model behind an OpenAI-compatible endpoint | the operator |
 //! | agents that were added over HTTP | somebody else |
 //! | webhooks | somebody else (`push.allow_private` makes them the operator's) |
-//! | peers, their cards and descriptors | as [`Peer::destination`](crate::federation::peers::Peer::destination) says |
-//! | what `archipel call`, `card`, `agents` and `peers` are told to | the operator |
+//! | peers, their cards and descriptors | the operator; somebody else where an invitation or the manifest named them ([`Peer::destination`](crate::federation::peers::Peer::destination)) |
+//! | the node of an invitation, and the keys that it publishes | somebody else, unless the operator says that it is private |
+//! | the manifest | the operator |
+//! | what `archipel call`, `card`, `agents`, `peers` and `bus` are told to | the operator |
 //!
 //! Traces and metrics are pushed by the telemetry's own exporter, to the collector of the configuration. Read `guard` (which
 //! URLs of somebody else's are called), then `clients` (who connects, and what certificate is shown).

@@ -54,7 +54,8 @@ pub struct Peer {
     pub max_concurrent: u32,
     /// Who told us of it.
     pub source: PeerSource,
-    /// Whether it may be in a private network: the operator wrote it down, or said so when it paired.
+    /// Whether it may be in a private network: the operator wrote it down, or said so when it paired. Whom a manifest names
+    /// may not, unless its host is on `egress.host_allowlist`.
     pub may_be_private: bool,
     /// Fires when it is no longer the peer it was.
     pub cut: Cut,
@@ -196,8 +197,8 @@ impl Peer {
             tls: PeerTls::default(),
             kind: PeerKind::Auto,
             max_concurrent: MAX_CONCURRENT,
+            may_be_private: source != PeerSource::Manifest,
             source,
-            may_be_private: true,
             cut: Cut::default(),
         }
     }

@@ -10,6 +10,7 @@ use super::{
     CertificatePin, Peer, PeerRules, PeerSource, configured_peers, listed_origins, variable_peers,
 };
 use crate::config::CardCheck;
+use crate::egress::Destination;
 use crate::federation::settings::{FederationSettings, PeerKind, PeerSettings};
 use crate::role::Role;
 
@@ -261,6 +262,19 @@ fn all_problems_of_one_peer_are_told() {
         "peers[1].keys[0].not_after: is before not_before",
     ];
     check(&ed25519(), &[settings, reversed], &expected);
+}
+
+#[test]
+fn whom_a_manifest_names_is_called_at_public_addresses_only() {
+    for (source, expected) in [
+        (PeerSource::Configured, Destination::Trusted),
+        (PeerSource::Variables, Destination::Trusted),
+        (PeerSource::Folder, Destination::Trusted),
+        (PeerSource::Manifest, Destination::Outside),
+    ] {
+        let peer = Peer::nameless(Origin::parse("https://a.example").unwrap(), source);
+        assert_eq!(peer.destination(), expected, "{source:?}");
+    }
 }
 
 #[test]
