@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::audit::{Audit, Flush};
 use crate::bus::BusActor;
-use crate::bus::feed::BusFeed;
+use crate::events::BusFeed;
 use crate::cards::key;
 use crate::config::{ConfigSource, NodeSettings};
 use crate::control::AgentControl;

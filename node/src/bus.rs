@@ -5,7 +5,7 @@
 //! [`Subscribe`] and [`Snapshot`]; who asks may wait for the broker's word, and nobody else does. Refuses what is not
 //! signed, not genuine, not fresh, or came before. What is published here reaches our own subscribers only by coming back
 //! through the adapter, so one path checks everything.
-//! Read `rules` (what a message must be), `window` (which came before), `feed` (what outsiders are told), then `in_process` (the adapter without a broker;
+//! Read `rules` (what a message must be), `window` (which came before), then `in_process` (the adapter without a broker;
 //! that of Redis is `store::redis::bus`).
 
 use std::collections::BTreeMap;
@@ -30,7 +30,6 @@ use uuid::Uuid;
 pub use rules::BusRules;
 use window::Window;
 
-pub mod feed;
 pub mod in_process;
 mod rules;
 mod window;

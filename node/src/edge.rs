@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::audit::Record;
 use crate::bus::Deliver;
-use crate::bus::feed::Watch;
+use crate::events::Watch;
 use crate::config::{CardCheck, LimitSettings, RootCard};
 use crate::control::Control;
 use crate::error::Failure;

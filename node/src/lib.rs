@@ -1,8 +1,8 @@
 //! An Archipel node: an A2A server that federates.
 //!
 //! Read in the order of a request: `edge` (what it passes), `tasks` (who owns what it starts), `agents` (who does the
-//! work), `control` (which agents there are), `store` (what is kept), `push` (who is told of it). `federation` and `egress`
-//! are the way out to peers; `app` wires everything.
+//! work), `control` (which agents there are), `store` (what is kept), `push` (who is told of it), `bus` and `events` (what the
+//! site is told, and who watches). `federation` and `egress` are the way out to peers; `app` wires everything.
 
 pub mod agents;
 pub mod app;
@@ -15,6 +15,7 @@ pub mod control;
 pub mod edge;
 pub mod egress;
 pub mod error;
+pub mod events;
 pub mod federation;
 pub mod limiter;
 pub mod metrics;

@@ -8,7 +8,7 @@ use archipel_protocol::envelope::BusSecret;
 use archipel_protocol::names::Dialect;
 
 use super::stores::Stores;
-use crate::bus::feed::BusFeed;
+use crate::events::BusFeed;
 use crate::bus::{BusActor, BusRules, Subscribe, in_process};
 use crate::config::{Broker, BusSettings};
 

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::bus::feed::{Filter, Shown, Watch};
+use crate::events::{Filter, Shown, Watch};
 use crate::edge::{Edge, auth};
 use crate::error::{Failure, Gate};
 

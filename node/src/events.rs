@@ -12,7 +12,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use super::BusEvent;
+use crate::bus::BusEvent;
 
 /// Events that are kept for those who come back.
 const PAST: usize = 1024;
