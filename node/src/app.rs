@@ -20,12 +20,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::audit::{Audit, Flush};
 use crate::bus::BusActor;
-use crate::events::BusFeed;
 use crate::cards::key;
 use crate::config::{ConfigSource, NodeSettings};
 use crate::control::AgentControl;
 use crate::edge::{Edge, Mesh};
 use crate::egress::Egress;
+use crate::events::BusFeed;
 use crate::federation::outbound::Outbound;
 use crate::federation::{Federation, FederationVerifier};
 use crate::metrics::{AgentMetrics, EdgeMetrics, TaskMetrics};

@@ -20,10 +20,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::audit::Record;
 use crate::bus::Deliver;
-use crate::events::Watch;
 use crate::config::{CardCheck, LimitSettings, RootCard};
 use crate::control::Control;
 use crate::error::Failure;
+use crate::events::Watch;
 use crate::federation::outbound::Outbound;
 use crate::federation::{Federation, VerifyPeer};
 use crate::limiter::{Conduct, Failures, Limit, Turnstile};

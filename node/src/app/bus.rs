@@ -8,9 +8,9 @@ use archipel_protocol::envelope::BusSecret;
 use archipel_protocol::names::Dialect;
 
 use super::stores::Stores;
-use crate::events::BusFeed;
 use crate::bus::{BusActor, BusRules, Subscribe, in_process};
 use crate::config::{Broker, BusSettings};
+use crate::events::BusFeed;
 
 /// Starts the bus over what the settings name. Secrets are long enough, and Redis is there if it is named: the
 /// configuration was checked.

@@ -13,9 +13,9 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::events::{Filter, Shown, Watch};
 use crate::edge::{Edge, auth};
 use crate::error::{Failure, Gate};
+use crate::events::{Filter, Shown, Watch};
 
 const KEEP_ALIVE: &[u8] = b": still here\n\n";
 const TOO_SLOW: &[u8] =
