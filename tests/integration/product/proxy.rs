@@ -1,7 +1,6 @@
 //! The operator's proxy to peers by their place in the roster, against what the original did (`tests/vectors/proxy_http.json`).
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
+use archipel_kit::clock::{Clock as _, SystemClock};
 use archipel_protocol::federation::{PeerKey, Policy, Verifier, keys};
 use archipel_protocol::ids::Origin;
 use archipel_tests::mesh::{AgentCall, Answer, Client, FakeAgent, NodeConfig, TestNode, free_port};
@@ -144,11 +143,9 @@ fn check_seen(name: &str, call: &AgentCall, expected: &Value, peer: &str) {
         skew_seconds: 5,
         ..Policy::default()
     };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let now = i64::try_from(SystemClock::new().now_ms() / 1000).unwrap();
     let token = call.header("x-pilox-federation-jwt").unwrap();
-    let verified = verifier
-        .unwrap()
-        .verify(token, &policy, now.as_secs() as i64);
+    let verified = verifier.unwrap().verify(token, &policy, now);
     let verified = verified.unwrap_or_else(|error| panic!("{name}: {error}"));
     let life = claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap();
     assert_eq!(verified.expires_at - verified.issued_at, life, "{name}");

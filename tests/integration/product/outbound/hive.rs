@@ -1,7 +1,6 @@
 //! Peers that are Hive or Pilox nodes, played from the contract: one agent at one path, A2A 0.3, tokens as they verify them.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
+use archipel_kit::clock::{Clock as _, SystemClock};
 use archipel_protocol::federation::{Policy, Verifier};
 use archipel_tests::mesh::{
     AgentCall, Client, FakeAgent, Identity, Refusal, TestNode, id_of, say, state_of,
@@ -56,12 +55,12 @@ impl Hive {
     async fn call(&mut self) -> AgentCall {
         let call = self.node.call().await;
         let token = call.header("x-pilox-federation-jwt").unwrap();
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let now = i64::try_from(SystemClock::new().now_ms() / 1000).unwrap();
         let policy = Policy {
             audience: Some(self.origin.clone()),
             ..Policy::default()
         };
-        let verified = self.verifier.verify(token, &policy, now.as_secs() as i64);
+        let verified = self.verifier.verify(token, &policy, now);
         assert!(verified.is_ok(), "{verified:?}");
         assert_eq!(call.path, "/api/a2a/jsonrpc");
         assert_eq!(call.header("content-type"), Some("application/json"));
