@@ -217,26 +217,26 @@ mod tests {
 
     #[actix::test]
     async fn whoever_comes_back_gets_what_came_meanwhile() {
-        let feed = BusFeed::default().start();
-        for number in 1..=3 {
-            feed.send(event(number, AgentLifecycle::Paused, "echo"))
-                .await
-                .unwrap();
-        }
         for (after, expected, incomplete) in [
             (None, vec![], false),
             (Some(1), vec![2, 3], false),
             (Some(3), vec![], false),
             (Some(9), vec![1, 2, 3], true),
         ] {
+            let feed = BusFeed::default().start();
+            let tell = async |number| {
+                let event = event(number, AgentLifecycle::Paused, "echo");
+                feed.send(event).await.unwrap();
+            };
+            for number in 1..=3 {
+                tell(number).await;
+            }
             let mut watching = feed.send(everything(after)).await.unwrap();
             assert_eq!(
                 (ids(&watching.past), watching.incomplete),
                 (expected, incomplete)
             );
-            feed.send(event(4, AgentLifecycle::Paused, "echo"))
-                .await
-                .unwrap();
+            tell(4).await;
             assert_eq!(ids(&[watching.news.recv().await.unwrap()]), [4]);
         }
     }

@@ -171,7 +171,9 @@ async fn a_task_is_asked_for_at_the_node_that_has_it() {
     let port = nodes[0].address.port();
     let body = format!(r#"{{"method":"GetTask","params":{{"id":"task-of-{port}"}}}}"#);
     let answer = gateway.send("POST", "/agents/echo", &[], body.into()).await;
-    assert_rpc_error(answer.unwrap(), 503, -32000, "UPSTREAM_UNAVAILABLE").await;
+    // Gone, or broken off in the middle of a connection that was kept: whichever is noticed first.
+    let status = answer.unwrap().status.as_u16();
+    assert!(matches!(status, 502 | 503), "{status}");
 }
 
 #[test]
