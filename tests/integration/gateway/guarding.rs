@@ -1,6 +1,8 @@
 //! What is let in: by form, by size, by number, by place, and from which pages.
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+use std::time::Duration;
+
 use actix_web::test;
 use archipel_kit::client::{Answer, RequestBody};
 use bytes::Bytes;
@@ -155,6 +157,15 @@ async fn one_client_has_so_many_requests_and_connections_at_once() {
     let mut third = TcpStream::connect(gateway.address).await.unwrap();
     assert_eq!(read_what_comes(&mut third).await, "", "closed at once");
     drop(held);
+    // That they are gone is noticed in a moment; until then there is no room for who asks.
+    let ask = async || {
+        gateway
+            .send("GET", "/livez", &[], RequestBody::empty())
+            .await
+    };
+    while ask().await.is_err() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     gateway
         .wait_for(r#"archipel_gateway_connections_unserved_total{reason="too_many"}"#)
         .await;
