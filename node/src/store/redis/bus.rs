@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::aio::{MultiplexedConnection, SendError};
-use ::redis::{Msg, PushInfo, PushKind, RedisResult};
+use ::redis::{Cmd, Msg, PushInfo, PushKind, RedisResult};
 use bytes::Bytes;
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, join_all, ready};
+use futures_util::future::{BoxFuture, ready};
 use futures_util::stream::{self, StreamExt};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -72,17 +72,37 @@ impl BusAdapter for RedisBus {
 async fn send(link: Arc<Link>, mut queue: mpsc::Receiver<Leaving>) {
     let mut batch = Vec::with_capacity(BATCH);
     while queue.recv_many(&mut batch, BATCH).await > 0 {
-        // The link writes them in this order, all before the first answer is waited for.
-        join_all(batch.drain(..).map(|leaving| publish(&link, leaving))).await;
+        if link.is_cluster() {
+            // It has no trip for all of them: each waits for the one before it.
+            for leaving in batch.drain(..) {
+                let answer = link.query::<i64>(&publication(&leaving.message)).await;
+                leaving.tell(answer.map(drop));
+            }
+            continue;
+        }
+        // One trip, which keeps their order.
+        let mut commands = ::redis::pipe();
+        for leaving in &batch {
+            commands.add_command(publication(&leaving.message)).ignore();
+        }
+        let answer = link.pipeline(&commands).await;
+        for leaving in batch.drain(..) {
+            leaving.tell(answer.as_ref().copied());
+        }
     }
 }
 
-async fn publish(link: &Link, Leaving { message, told }: Leaving) {
+fn publication(message: &BusMessage) -> Cmd {
     let mut command = ::redis::cmd("PUBLISH");
     command.arg(&message.channel).arg(&*message.wire);
-    let answer = link.query::<i64>(&command).await;
-    // Whoever asked may have gone.
-    let _ = told.send(answer.map(drop).map_err(|_| BusError::Unavailable));
+    command
+}
+
+impl Leaving {
+    /// Whoever asked may have gone.
+    fn tell<E>(self, answer: Result<(), E>) {
+        let _ = self.told.send(answer.map_err(|_| BusError::Unavailable));
+    }
 }
 
 /// Keeps a connection up until nobody reads any more.

@@ -129,6 +129,14 @@ impl Link {
         self.heard(number, asked.unwrap_or_else(|_| Err(too_slow())))
     }
 
+    /// Sends several commands in one trip, in their order, whose answers say nothing.
+    pub(super) async fn pipeline(&self, commands: &Pipeline) -> Result<(), StoreError> {
+        let (number, mut connection) = self.connection().await?;
+        let asked = commands.query_async(&mut connection);
+        let asked = timeout(self.door.patience * 2, asked).await;
+        self.heard(number, asked.unwrap_or_else(|_| Err(too_slow())))
+    }
+
     /// A connection of its own that is told what is published. Its driver runs where the link was opened.
     pub(super) async fn listen(
         &self,
