@@ -2,7 +2,8 @@
 //!
 //! Read in the order of a request: `edge` (what it passes), `tasks` (who owns what it starts), `agents` (who does the
 //! work), `control` (which agents there are), `store` (what is kept), `push` (who is told of it), `bus` and `events` (what the
-//! site is told, and who watches). `federation` and `egress` are the way out to peers; `app` wires everything.
+//! site is told, and who watches), `wan` (envelopes between sites). `federation` and `egress` are the way out to peers;
+//! `app` wires everything.
 
 pub mod agents;
 pub mod app;
@@ -30,3 +31,4 @@ pub mod store;
 pub mod supervise;
 pub mod tasks;
 pub mod tls;
+pub mod wan;
