@@ -169,7 +169,7 @@ impl Minter {
 
     fn sign(&self, message: &[u8]) -> Result<String, MintError> {
         match &self.key {
-            Key::Shared(secret) => Ok(token::encode(&secret.sign(message))),
+            Key::Shared(secret) => Ok(token::encode(secret.sign(message).as_ref())),
             Key::Own { signer, .. } => signer
                 .sign(message)
                 .map(|signature| token::encode(&signature))

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// The parts of a compact JWS (RFC 7515 section 7.1).
@@ -36,6 +36,16 @@ impl<'a> Parts<'a> {
 /// Decodes base64url strictly: no padding, no other alphabet, no stray bits, so that a token has one spelling only.
 pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(text).ok()
+}
+
+/// Room for the longest signature as the decoder reckons: whole groups of four digits.
+pub(super) const SIGNATURE_ROOM: usize = 66;
+
+/// Decodes a signature as strictly, into room of the caller's. What is no signature, or too long for one, is empty: a
+/// second spelling of a signature is as wrong as another signature.
+pub(super) fn decode_signature<'r>(text: &str, room: &'r mut [u8; SIGNATURE_ROOM]) -> &'r [u8] {
+    let length = URL_SAFE_NO_PAD.decode_slice(text, room).unwrap_or(0);
+    room.get(..length).unwrap_or_default()
 }
 
 /// The base64url text of what is minted.
@@ -103,15 +113,36 @@ impl<'a, const N: usize> Visitor<'a> for Members<'_, N> {
 
     fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut found = [None; N];
-        while let Some(name) = map.next_key::<Cow<'a, str>>()? {
+        while let Some(place) = map.next_key_seed(Place(self.names))? {
             let value = map.next_value::<&'a RawValue>()?;
-            for (slot, wanted) in found.iter_mut().zip(self.names) {
-                if *wanted == name {
-                    *slot = Some(value);
-                }
+            if let Some(slot) = place.and_then(|place| found.get_mut(place)) {
+                *slot = Some(value);
             }
         }
         Ok(found)
+    }
+}
+
+/// Finds the place of a name where it stands, so that no name is copied: a token has as many as it likes.
+struct Place<'n>(&'n [&'n str]);
+
+impl<'a> DeserializeSeed<'a> for Place<'_> {
+    type Value = Option<usize>;
+
+    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Place<'_> {
+    type Value = Option<usize>;
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("a name")
+    }
+
+    fn visit_str<E: Error>(self, name: &str) -> Result<Self::Value, E> {
+        Ok(self.0.iter().position(|wanted| *wanted == name))
     }
 }
 

@@ -3,14 +3,14 @@
 //! [`Verifier::verify`] is the order of `contract/federation.md` 1; the first check that fails gives the reason. Taking
 //! an id once is left to the caller, who has the memory for it.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt};
+use std::{borrow::Cow, collections::BTreeMap, fmt, sync::Arc};
 
 use serde_json::value::RawValue;
 
 use crate::{
     federation::{
         Delegation, SUBJECT,
-        keys::{KeyError, PeerKey, PublicKey, SharedSecret},
+        keys::{FrequentKey, KeyError, PeerKey, Room, SharedSecret},
         token::{self, Parts},
     },
     ids::{Origin, trim_ecmascript, utf16_longer_than},
@@ -147,14 +147,13 @@ enum Keys {
         secret: SharedSecret,
         issuers: Vec<String>,
     },
-    Peers(BTreeMap<Origin, Vec<HeldKey>>),
+    Peers(Arc<BTreeMap<Origin, Vec<HeldKey>>>),
 }
 
 /// A key of a peer, parsed.
-#[derive(Clone)]
 struct HeldKey {
     terms: PeerKey,
-    key: PublicKey,
+    key: FrequentKey,
 }
 
 impl Verifier {
@@ -183,15 +182,16 @@ impl Verifier {
         peers: impl IntoIterator<Item = (Origin, K)>,
     ) -> Result<Self, KeyError> {
         let mut roster = BTreeMap::new();
+        let room = Room::default();
         for (origin, keys) in peers {
             let held = keys.into_iter().map(|terms| {
-                let key = PublicKey::new(&terms.public_key)?;
+                let key = FrequentKey::new(&terms.public_key, &room)?;
                 Ok(HeldKey { terms, key })
             });
             let held: Vec<HeldKey> = held.collect::<Result<_, KeyError>>()?;
             roster.entry(origin).or_insert(held);
         }
-        Ok(Self(Keys::Peers(roster)))
+        Ok(Self(Keys::Peers(Arc::new(roster))))
     }
 
     /// Checks a token at the time `now_unix` (Unix seconds).
@@ -243,14 +243,14 @@ impl Verifier {
         now_unix: i64,
     ) -> Result<(&'c str, Option<&'c Origin>), VerifyError> {
         let issuer = claims.issuer.and_then(token::text);
-        // A second spelling of a signature is refused like a wrong one.
-        let signature = token::decode(parts.signature).unwrap_or_default();
+        let mut room = [0; token::SIGNATURE_ROOM];
+        let signature = token::decode_signature(parts.signature, &mut room);
         match &self.0 {
             Keys::Shared { secret, issuers } => {
                 if header.algorithm.as_deref() != Some("HS256") {
                     return Err(VerifyError::WrongAlgorithm);
                 }
-                if !secret.verifies(parts.signed, &signature) {
+                if !secret.verifies(parts.signed, signature) {
                     return Err(VerifyError::BadSignature);
                 }
                 let accepted = issuers
@@ -269,7 +269,7 @@ impl Verifier {
                     return Err(VerifyError::BadClaims);
                 }
                 let mut candidates = in_turn(keys, header.key_id.as_deref(), now_unix);
-                if !candidates.any(|held| held.key.verifies(parts.signed, &signature)) {
+                if !candidates.any(|held| held.key.verifies(parts.signed, signature)) {
                     return Err(VerifyError::BadSignature);
                 }
                 Ok((origin.as_str(), Some(origin)))
