@@ -250,7 +250,9 @@ async fn serve(
     if let Some(elsewhere) = &agent.passthrough {
         let below = binding.path();
         let called = (agent.as_ref(), elsewhere.as_ref());
-        let answer = passthrough::forward(request, edge, caller, called, below, body).await?;
+        let answer = passthrough::forward(request, edge, caller, called, below, body);
+        // On the heap, so that the other calls need not carry the room for it.
+        let answer = Box::pin(answer).await?;
         return Ok(cut::ending_with(answer, caller.cut()));
     }
     // The envelope, and the version: it decides what method, path and parameters mean.

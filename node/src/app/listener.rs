@@ -9,7 +9,9 @@ use std::time::Duration;
 use actix_http::error::DispatchError;
 use actix_http::{HttpService, Protocol};
 use actix_server::ServerBuilder;
-use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, fn_service, map_config};
+use actix_service::{
+    IntoServiceFactory as _, ServiceFactoryExt as _, boxed, fn_service, map_config,
+};
 use actix_web::dev::{AppConfig, Server};
 use actix_web::{App as WebApp, web};
 use archipel_kit::telemetry::metrics::observe_named;
@@ -66,9 +68,12 @@ pub(super) fn serve(parts: &Arc<Parts>, listener: TcpListener) -> io::Result<Ser
             })
             // Nothing here asks the application's configuration for the host: cards name the public origin.
             .finish(map_config(app, |()| AppConfig::default()));
-        fn_service(move |stream| accept(stream, Arc::clone(&accepting)))
-            .into_factory()
-            .and_then(http)
+        // Boxed, because the server holds what serves a connection twice over, for as long as the connection lasts.
+        boxed::factory(
+            fn_service(move |stream| accept(stream, Arc::clone(&accepting)))
+                .into_factory()
+                .and_then(http),
+        )
     })?;
     Ok(builder.run())
 }
@@ -88,7 +93,9 @@ async fn accept(
         return Ok((Stream::plain(stream, ()), Protocol::Http1, Some(peer)));
     };
     let config = Arc::clone(&tls.current().config);
-    let stream = handshake(stream, config, HANDSHAKE)
+    // A connection keeps room for the largest state it was ever in: without the box that is the handshake's, also
+    // where there is no TLS.
+    let stream = Box::pin(handshake(stream, config, HANDSHAKE))
         .await
         .inspect_err(|_| parts.edge_metrics.handshakes_failed.count(()))?;
     let stream = Stream::tls(stream, ());

@@ -1,8 +1,7 @@
 //! From a path to a call: which agent and which binding it names, and how a call that failed is told.
 
-use std::future::Future;
-
 use actix_web::{HttpRequest, HttpResponse, web};
+use futures_util::TryFutureExt as _;
 
 use crate::edge::binding::Binding;
 use crate::edge::{Edge, Target, Visit, call_agent, call_peer, peer};
@@ -19,7 +18,7 @@ pub(super) async fn named(
     let binding = Binding::JsonRpc;
     let visit = Visit::of(&request, &edge, &target, &binding);
     let call = call_agent(&visit, payload);
-    finished(&request, &edge, &binding, call).await
+    call.map_err(failed(&request, &edge, &binding)).await
 }
 
 pub(super) async fn named_below(
@@ -32,7 +31,7 @@ pub(super) async fn named_below(
     let binding = Binding::below(&request);
     let visit = Visit::of(&request, &edge, &target, &binding);
     let call = call_agent(&visit, payload);
-    finished(&request, &edge, &binding, call).await
+    call.map_err(failed(&request, &edge, &binding)).await
 }
 
 pub(super) async fn default(
@@ -43,7 +42,7 @@ pub(super) async fn default(
     let binding = Binding::JsonRpc;
     let visit = Visit::of(&request, &edge, &Target::Default, &binding);
     let call = call_agent(&visit, payload);
-    finished(&request, &edge, &binding, call).await
+    call.map_err(failed(&request, &edge, &binding)).await
 }
 
 pub(super) async fn default_below(
@@ -54,7 +53,7 @@ pub(super) async fn default_below(
     let binding = Binding::below(&request);
     let visit = Visit::of(&request, &edge, &Target::Default, &binding);
     let call = call_agent(&visit, payload);
-    finished(&request, &edge, &binding, call).await
+    call.map_err(failed(&request, &edge, &binding)).await
 }
 
 pub(super) async fn of_peer(
@@ -67,7 +66,7 @@ pub(super) async fn of_peer(
     let path = peer::PeerPath { peer, agent };
     let binding = Binding::JsonRpc;
     let call = call_peer(&request, payload, &edge, &path, &binding);
-    finished(&request, &edge, &binding, call).await
+    call.map_err(failed(&request, &edge, &binding)).await
 }
 
 pub(super) async fn of_peer_below(
@@ -80,21 +79,21 @@ pub(super) async fn of_peer_below(
     let path = peer::PeerPath { peer, agent };
     let binding = Binding::below(&request);
     let call = call_peer(&request, payload, &edge, &path, &binding);
-    finished(&request, &edge, &binding, call).await
+    call.map_err(failed(&request, &edge, &binding)).await
 }
 
-/// Counts calls that ended without an operation done, and tells every failure in the form of the binding.
-async fn finished(
-    request: &HttpRequest,
-    edge: &Edge,
-    binding: &Binding,
-    call: impl Future<Output = Result<HttpResponse, Failure>>,
-) -> Result<HttpResponse, Failure> {
-    call.await.map_err(|failure| {
+/// Counts calls that ended without an operation done, and tells every failure in the form of the binding. For `map_err`: a
+/// function that waits for the call itself would hold it twice.
+fn failed<'a>(
+    request: &'a HttpRequest,
+    edge: &'a Edge,
+    binding: &'a Binding,
+) -> impl FnOnce(Failure) -> Failure + 'a {
+    move |failure| {
         if failure.is_refusal() {
             let labels = (RpcMethod::Other, Answered::Refused);
             edge.metrics.calls.count(labels);
         }
         failure.told_as(binding.form(request))
-    })
+    }
 }

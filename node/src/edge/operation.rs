@@ -178,8 +178,8 @@ pub(super) async fn run(
 impl Asking<'_> {
     async fn run(&self, operation: Operation) -> Result<Outcome, RpcError> {
         match operation {
-            Operation::Send(params) => self.send(*params).await,
-            Operation::SendStreaming(params) => self.send_streaming(*params).await,
+            Operation::Send(params) => self.send(params).await,
+            Operation::SendStreaming(params) => self.send_streaming(params).await,
             Operation::Get(params) => self.get(params).await,
             Operation::List(params) => self.list(params).await,
             Operation::Cancel(params) => self.cancel(params).await,
@@ -188,14 +188,14 @@ impl Asking<'_> {
                 let card = self.edge.extended_card(self.agent, self.version).await;
                 card.map(Outcome::Card)
             }
-            Operation::CreateWebhook(config) => self.create_webhook(*config).await,
+            Operation::CreateWebhook(config) => Box::pin(self.create_webhook(*config)).await,
             Operation::GetWebhook(params) => self.get_webhook(params).await,
             Operation::ListWebhooks(params) => self.list_webhooks(params).await,
             Operation::DeleteWebhook(params) => self.delete_webhook(params).await,
         }
     }
 
-    async fn send(&self, params: SendMessageParams) -> Result<Outcome, RpcError> {
+    async fn send(&self, params: Box<SendMessageParams>) -> Result<Outcome, RpcError> {
         let (reply, answer) = Reply::pair();
         let history = params.history_length;
         let waits_for = if params.return_immediately {
@@ -208,7 +208,7 @@ impl Asking<'_> {
         Ok(Outcome::Sent(told(task, task_id.as_deref())?))
     }
 
-    async fn send_streaming(&self, params: SendMessageParams) -> Result<Outcome, RpcError> {
+    async fn send_streaming(&self, params: Box<SendMessageParams>) -> Result<Outcome, RpcError> {
         let (reply, answer) = Reply::pair();
         let history = params.history_length;
         let task_id = self
@@ -252,13 +252,18 @@ impl Asking<'_> {
     /// Hands a message to its task, or to a new one; the id of the task that the message names.
     async fn say(
         &self,
-        params: SendMessageParams,
+        params: Box<SendMessageParams>,
         answer: TurnAnswer,
     ) -> Result<Option<String>, RpcError> {
+        let params = *params;
         let task_id = params.message.task_id.clone();
         self.check_message(&params.message)?;
         let webhook = match params.push_notification_config {
-            Some(config) => Some(self.webhook_of_message(config, task_id.as_deref()).await?),
+            // On the heap, here and below: what few calls do takes no room in the others.
+            Some(config) => {
+                let config = self.webhook_of_message(config, task_id.as_deref());
+                Some(Box::pin(config).await?)
+            }
             None => None,
         };
         let whose = self.whose(params.tenant.as_deref());
