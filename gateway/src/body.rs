@@ -97,7 +97,7 @@ pub(crate) async fn take(request: &mut Request, bounds: Bounds) -> Result<Taken,
         Some(length) if length <= READ_WHOLE as u64 => {
             let headers = request.headers();
             let bytes = read_body(headers, &mut payload, bounds.size, bounds.time).await?;
-            if bounds.depth > 0 && !Depth::default().admits(&bytes, bounds.depth) {
+            if bounds.depth > 0 && !Depth::admits_all(&bytes, bounds.depth) {
                 return Err(Reason::TooDeep.into());
             }
             let seen = if bounds.is_looked_at {

@@ -10,10 +10,11 @@ use std::{
 };
 
 use actix_http::{
-    Response, StatusCode,
+    Response,
     body::{BodySize, MessageBody},
+    header::CONTENT_TYPE,
 };
-use archipel_kit::client::{Answer, AnswerBody, ClientError, copy_end_to_end};
+use archipel_kit::client::{AnswerBody, CarriedAnswer, ClientError};
 use bytes::Bytes;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
@@ -26,13 +27,10 @@ use crate::{
 };
 
 /// Makes the response that carries an answer on: its status, its end-to-end headers, and its body piece by piece.
-pub(crate) fn respond(answer: Answer, passage: Passage, turn: Turn) -> Response<Outgoing> {
-    // A status beyond 999 cannot be expressed, and nothing below 100 gets here.
-    let status = StatusCode::from_u16(answer.status.as_u16()).unwrap_or(StatusCode::BAD_GATEWAY);
-    let is_stream = answer
-        .headers
-        .get(http::header::CONTENT_TYPE)
-        .is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"));
+pub(crate) fn respond(answer: CarriedAnswer, passage: Passage, turn: Turn) -> Response<Outgoing> {
+    let is_stream = answer.headers.iter().any(|(name, value)| {
+        *name == CONTENT_TYPE && value.as_bytes().starts_with(b"text/event-stream")
+    });
     let learns = passage.setup.current.fleet.learns();
     let body = PassedBody {
         inner: answer.body,
@@ -45,8 +43,11 @@ pub(crate) fn respond(answer: Answer, passage: Passage, turn: Turn) -> Response<
         turn,
         passage,
     };
-    let mut response = Response::with_body(status, Outgoing::Passed(body));
-    copy_end_to_end(&answer.headers, response.headers_mut());
+    let mut response = Response::with_body(answer.status, Outgoing::Passed(body));
+    let headers = response.headers_mut();
+    for (name, value) in answer.headers {
+        headers.append(name, value);
+    }
     response
 }
 

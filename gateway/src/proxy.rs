@@ -27,7 +27,7 @@ use crate::{
     limiter::{Admitted, Asking, SharedLimit},
     own,
     peek::Glance,
-    refusal::{Reason, Refusal, add_limit_headers},
+    refusal::{Reason, Refusal, limit_headers},
     route::{Route, is_plain},
     server::{Facts, Place},
     state::{Current, Shared},
@@ -347,7 +347,9 @@ impl Visit {
             if settings.rate_limit_headers == LimitHeaders::All
                 && let Some((limit, decision)) = &admitted.tightest
             {
-                add_limit_headers(headers, *limit, decision);
+                for (name, value) in limit_headers(*limit, decision) {
+                    headers.insert(name, value);
+                }
             }
         }
     }

@@ -2,7 +2,9 @@
 
 use actix_http::{
     Response, StatusCode,
-    header::{CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
+    header::{
+        CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+    },
 };
 use archipel_kit::{admission::Decision, client::ClientError, http::BodyError, metrics};
 use bytes::Bytes;
@@ -55,111 +57,119 @@ struct Telling {
     /// The code in the body of a JSON-RPC error, as the node behind has it: -32700 where the body did not arrive as it
     /// should, -32601 for a method that is not there, -32000 for the rest. The public tier's -32005 for a spent allowance
     /// means something else to A2A 1.0 clients.
-    code: i32,
+    code: &'static str,
     /// `ErrorInfo.reason`: what a program reads there.
     word: &'static str,
     /// What a person reads.
     message: &'static str,
 }
 
+/// Room for every refusal's text.
+const ROOM: usize = 320;
+
 /// In the order of the reasons.
 static TELLINGS: [Telling; 22] = [
-    Telling::new(414, -32000, "URI_TOO_LONG", "Request target too long."),
+    Telling::new(414, "-32000", "URI_TOO_LONG", "Request target too long."),
     Telling::new(
         400,
-        -32000,
+        "-32000",
         "BAD_PATH",
         "The path is not in its plain form.",
     ),
-    Telling::new(404, -32000, "NOT_FOUND", "Not found."),
+    Telling::new(404, "-32000", "NOT_FOUND", "Not found."),
     Telling::new(
         405,
-        -32000,
+        "-32000",
         "METHOD_NOT_ALLOWED",
         "This method is not served here.",
     ),
-    Telling::new(503, -32000, "CLOSED", "This place is closed for now."),
+    Telling::new(503, "-32000", "CLOSED", "This place is closed for now."),
     Telling::new(
         431,
-        -32000,
+        "-32000",
         "HEADERS_TOO_LARGE",
         "Request headers too large.",
     ),
     Telling::new(
         403,
-        -32000,
+        "-32000",
         "USER_AGENT_BLOCKED",
         "This client is not served.",
     ),
     Telling::new(
         415,
-        -32000,
+        "-32000",
         "UNSUPPORTED_MEDIA_TYPE",
         "This media type is not served.",
     ),
     Telling::new(
         503,
-        -32000,
+        "-32000",
         "OVERLOADED",
         "Too many requests are under way.",
     ),
     Telling::new(
         429,
-        -32000,
+        "-32000",
         "TOO_MANY_AT_ONCE",
         "Too many requests at once.",
     ),
-    Telling::new(429, -32000, "RATE_LIMITED", "Too many requests."),
+    Telling::new(429, "-32000", "RATE_LIMITED", "Too many requests."),
     Telling::new(
         503,
-        -32000,
+        "-32000",
         "RATE_LIMIT_UNAVAILABLE",
         "The rate limit cannot be checked now.",
     ),
-    Telling::new(401, -32000, "UNAUTHORIZED", "Unauthorized."),
-    Telling::new(413, -32700, "PAYLOAD_TOO_LARGE", "Payload too large."),
+    Telling::new(401, "-32000", "UNAUTHORIZED", "Unauthorized."),
+    Telling::new(413, "-32700", "PAYLOAD_TOO_LARGE", "Payload too large."),
     Telling::new(
         408,
-        -32700,
+        "-32700",
         "REQUEST_TIMEOUT",
         "The request did not arrive in time.",
     ),
-    Telling::new(400, -32700, "BROKEN_BODY", "The request body broke off."),
-    Telling::new(400, -32700, "JSON_TOO_DEEP", "The JSON nests too deep."),
+    Telling::new(400, "-32700", "BROKEN_BODY", "The request body broke off."),
+    Telling::new(400, "-32700", "JSON_TOO_DEEP", "The JSON nests too deep."),
     Telling::new(
         403,
-        -32601,
+        "-32601",
         "RPC_METHOD_NOT_ALLOWED",
         "This method is not served here.",
     ),
     Telling::new(
         503,
-        -32000,
+        "-32000",
         "UPSTREAM_UNAVAILABLE",
         "No node behind the gateway can be asked now.",
     ),
     Telling::new(
         503,
-        -32000,
+        "-32000",
         "UPSTREAM_UNAVAILABLE",
         "The node behind the gateway cannot be reached.",
     ),
     Telling::new(
         504,
-        -32000,
+        "-32000",
         "UPSTREAM_TIMEOUT",
         "The node behind the gateway did not answer in time.",
     ),
     Telling::new(
         502,
-        -32000,
+        "-32000",
         "UPSTREAM_BROKEN",
         "The node behind the gateway gave a broken answer.",
     ),
 ];
 
 impl Telling {
-    const fn new(status: u16, code: i32, word: &'static str, message: &'static str) -> Self {
+    const fn new(
+        status: u16,
+        code: &'static str,
+        word: &'static str,
+        message: &'static str,
+    ) -> Self {
         Self {
             status,
             code,
@@ -171,7 +181,7 @@ impl Telling {
 
 impl Reason {
     fn telling(self) -> &'static Telling {
-        static OTHER: Telling = Telling::new(500, -32000, "INTERNAL", "The gateway failed.");
+        static OTHER: Telling = Telling::new(500, "-32000", "INTERNAL", "The gateway failed.");
         TELLINGS.get(self as usize).unwrap_or(&OTHER)
     }
 }
@@ -235,21 +245,7 @@ impl Refusal {
     pub(crate) fn answer(&self, json_rpc: bool) -> Response<Outgoing> {
         let telling = self.reason.telling();
         let body = if json_rpc {
-            let metadata = match self.limit {
-                Some((limit, decision)) => format!(
-                    r#""retryAfterSeconds":"{}","limit":"{limit}""#,
-                    seconds(decision.retry_after_us)
-                ),
-                None => String::new(),
-            };
-            format!(
-                concat!(
-                    r#"{{"jsonrpc":"2.0","id":null,"error":{{"code":{},"message":"{}","data":[{{"#,
-                    r#""@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"{}","#,
-                    r#""domain":"archipel","metadata":{{{}}}}}]}}}}"#
-                ),
-                telling.code, telling.message, telling.word, metadata
-            )
+            self.json_rpc(telling)
         } else {
             use archipel_kit::telemetry::metrics::Label as _;
             format!(r#"{{"error":"{}"}}"#, Reason::text(self.reason.index()))
@@ -260,13 +256,40 @@ impl Refusal {
         answer
     }
 
+    /// Put together by hand: the formatter takes several times as long, and floods are answered with this.
+    fn json_rpc(&self, telling: &Telling) -> String {
+        let mut text = String::with_capacity(ROOM);
+        text.push_str(r#"{"jsonrpc":"2.0","id":null,"error":{"code":"#);
+        text.push_str(telling.code);
+        text.push_str(r#","message":""#);
+        text.push_str(telling.message);
+        text.push_str(
+            r#"","data":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":""#,
+        );
+        text.push_str(telling.word);
+        text.push_str(r#"","domain":"archipel","metadata":{"#);
+        if let Some((limit, decision)) = &self.limit {
+            let mut digits = Digits::default();
+            text.push_str(r#""retryAfterSeconds":""#);
+            text.push_str(digits.of(seconds(decision.retry_after_us)));
+            text.push_str(r#"","limit":""#);
+            text.push_str(digits.of(*limit));
+            text.push('"');
+        }
+        text.push_str("}}]}}");
+        text
+    }
+
+    /// To an answer that has no headers yet.
     fn add_headers(&self, headers: &mut HeaderMap) {
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.append(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(after) = self.retry_after {
-            headers.insert(RETRY_AFTER, after.into());
+            headers.append(RETRY_AFTER, number(after));
         }
         if let Some((limit, decision)) = &self.limit {
-            add_limit_headers(headers, *limit, decision);
+            for (name, value) in limit_headers(*limit, decision) {
+                headers.append(name, value);
+            }
         }
         if let Some(allow) = &self.allow
             && let Ok(allow) = HeaderValue::try_from(allow.as_str())
@@ -287,24 +310,49 @@ impl Refusal {
 }
 
 /// What is left of a limit, in the two spellings that clients read.
-pub(crate) fn add_limit_headers(headers: &mut HeaderMap, limit: u64, decision: &Decision) {
-    use actix_http::header::HeaderName;
-    let reset = seconds(decision.reset_us);
-    for (name, value) in [
-        (HeaderName::from_static("x-ratelimit-limit"), limit),
-        (
-            HeaderName::from_static("x-ratelimit-remaining"),
-            decision.remaining,
-        ),
-        (HeaderName::from_static("x-ratelimit-reset"), reset),
-        (HeaderName::from_static("ratelimit-limit"), limit),
-        (
-            HeaderName::from_static("ratelimit-remaining"),
-            decision.remaining,
-        ),
-        (HeaderName::from_static("ratelimit-reset"), reset),
-    ] {
-        headers.insert(name, value.into());
+pub(crate) fn limit_headers(limit: u64, decision: &Decision) -> [(HeaderName, HeaderValue); 6] {
+    const X_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
+    const X_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
+    const X_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
+    const LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
+    const REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
+    const RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
+    let limit = number(limit);
+    let remaining = number(decision.remaining);
+    let reset = number(seconds(decision.reset_us));
+    [
+        (X_LIMIT, limit.clone()),
+        (X_REMAINING, remaining.clone()),
+        (X_RESET, reset.clone()),
+        (LIMIT, limit),
+        (REMAINING, remaining),
+        (RESET, reset),
+    ]
+}
+
+fn number(number: u64) -> HeaderValue {
+    // Digits are always a value.
+    HeaderValue::from_str(Digits::default().of(number))
+        .unwrap_or_else(|_| HeaderValue::from_static("0"))
+}
+
+/// Room in which numbers are written.
+#[derive(Debug, Default)]
+struct Digits([u8; 20]);
+
+impl Digits {
+    fn of(&mut self, mut number: u64) -> &str {
+        let mut from = self.0.len();
+        for digit in self.0.iter_mut().rev() {
+            *digit = b'0' + (number % 10) as u8;
+            number /= 10;
+            from -= 1;
+            if number == 0 {
+                break;
+            }
+        }
+        let digits = self.0.get(from..).unwrap_or_default();
+        std::str::from_utf8(digits).unwrap_or_default()
     }
 }
 

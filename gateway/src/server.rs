@@ -8,9 +8,12 @@ use std::{io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
 use actix_http::{HttpService, Protocol, error::DispatchError};
 use actix_server::{Server, ServerBuilder};
-use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, fn_service};
+use actix_service::{
+    IntoServiceFactory as _, Service as _, ServiceFactoryExt as _, apply_fn_factory, fn_service,
+};
 use archipel_kit::{
     admission::{limiter_key, read_proxy_header},
+    http::second_looks,
     tls::{Stream, handshake},
 };
 use http::HeaderValue;
@@ -91,6 +94,7 @@ pub(crate) fn serve(shared: &Arc<Shared>, listener: std::net::TcpListener) -> io
             .finish(fn_service(move |request| {
                 proxy::serve(request, Rc::clone(&worker))
             }));
+        let http = apply_fn_factory(http, |accepted, http| second_looks(http.call(accepted)));
         fn_service(move |stream| accept(stream, Arc::clone(&accepting)))
             .into_factory()
             .and_then(http)

@@ -17,7 +17,7 @@ use std::{net::IpAddr, rc::Rc, sync::Arc, time::Duration};
 
 use actix_http::Request as Received;
 use archipel_kit::{
-    client::{Answer, ClientError, RequestBody, Timeouts},
+    client::{CarriedAnswer, ClientError, RequestBody, Timeouts},
     clock::Clock,
     telemetry::metrics::NamedHistogram,
     tls::BadTls,
@@ -204,7 +204,7 @@ impl Fleet {
         call: &Call<'_>,
         load: Load,
         worker: (&dyn Clock, &GatewayMetrics),
-    ) -> Result<(Answer, Turn), Unanswered> {
+    ) -> Result<(CarriedAnswer, Turn), Unanswered> {
         let (clock, metrics) = worker;
         self.budget.earn();
         let (mut load, whole) = match load {

@@ -45,6 +45,6 @@ pub(crate) async fn show(settings: &GatewaySettings, text: &str) -> Result<Strin
     let mut request = Request::new(RequestBody::empty());
     *request.uri_mut() = Uri::from(target);
     let answer = client.send(request, Timeouts::default()).await?;
-    let bytes = answer.read_all(64 * 1024).await?;
+    let bytes = answer.body.read_all(64 * 1024).await?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }

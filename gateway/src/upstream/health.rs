@@ -68,7 +68,7 @@ async fn look(lane: &Lane, health: &HealthSettings) -> bool {
         // Read to its end, so that the connection can be used again.
         Ok(answer) => {
             let is_good = answer.status.as_u16() < 500;
-            let _ = answer.read_all(64 * 1024).await;
+            let _ = answer.body.read_all(64 * 1024).await;
             is_good
         }
         Err(error) => {

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, rc::Rc, sync::Arc};
 
 use archipel_kit::client::{
-    AddressPolicy, Answer, ClientError, ClientOptions, HttpClient, PlainClient, RequestBody,
+    AddressPolicy, CarriedAnswer, ClientError, ClientOptions, HttpClient, PlainClient, RequestBody,
     Timeouts,
 };
 use http::{
@@ -91,7 +91,7 @@ impl Lane {
         call: &Call<'_>,
         body: RequestBody,
         limits: Timeouts,
-    ) -> Result<Answer, ClientError> {
+    ) -> Result<CarriedAnswer, ClientError> {
         let method = method(call.received.method());
         let target = match call.route {
             Route::JsonRpc => Cow::Borrowed(self.json_rpc.as_str()),
@@ -102,7 +102,11 @@ impl Lane {
     }
 
     /// Asks for a target of the node itself, without a client.
-    pub(super) async fn ask(&self, target: &str, limits: Timeouts) -> Result<Answer, ClientError> {
+    pub(super) async fn ask(
+        &self,
+        target: &str,
+        limits: Timeouts,
+    ) -> Result<CarriedAnswer, ClientError> {
         let nothing = (RequestBody::empty(), limits);
         self.send(Method::GET, target, |_| {}, nothing).await
     }
@@ -113,7 +117,7 @@ impl Lane {
         target: &str,
         fill: impl FnOnce(&mut dyn Carrier),
         (body, limits): (RequestBody, Timeouts),
-    ) -> Result<Answer, ClientError> {
+    ) -> Result<CarriedAnswer, ClientError> {
         match &self.way {
             Way::Plain(client) => {
                 let mut head = client.head(method, target);
@@ -125,7 +129,7 @@ impl Lane {
                 *request.method_mut() = method;
                 *request.uri_mut() = absolute(authority, target)?;
                 fill(request.headers_mut());
-                client.send(request, limits).await
+                client.send(request, limits).await.map(CarriedAnswer::from)
             }
         }
     }

@@ -15,6 +15,7 @@ mod plain;
 
 use std::{error::Error as StdError, sync::OnceLock, time::Duration};
 
+use actix_web::http as served;
 use http::{HeaderMap, Request, StatusCode};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
@@ -129,6 +130,29 @@ pub struct Answer {
     pub headers: HeaderMap,
     /// The body; dropping it closes the exchange.
     pub body: AnswerBody,
+}
+
+/// An answer in the form in which a server carries it on.
+#[derive(Debug)]
+pub struct CarriedAnswer {
+    /// The status as it came.
+    pub status: served::StatusCode,
+    /// The headers as they came, without those that [`copy_end_to_end`] leaves behind.
+    pub headers: Vec<(served::header::HeaderName, served::header::HeaderValue)>,
+    /// The body; dropping it closes the exchange.
+    pub body: AnswerBody,
+}
+
+impl From<Answer> for CarriedAnswer {
+    fn from(answer: Answer) -> Self {
+        // Both sides allow the same numbers.
+        let status = served::StatusCode::from_u16(answer.status.as_u16());
+        Self {
+            status: status.unwrap_or(served::StatusCode::BAD_GATEWAY),
+            headers: headers::end_to_end(&answer.headers).collect(),
+            body: answer.body,
+        }
+    }
 }
 
 impl Answer {

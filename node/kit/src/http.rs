@@ -1,6 +1,14 @@
 //! Reading what a client sends, with bounds: how much, and for how long.
 
-use std::{cell::RefCell, future::poll_fn, io, rc::Rc, task::Poll, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    future::poll_fn,
+    io,
+    pin::pin,
+    rc::Rc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
 
 use actix_web::{
     dev::Payload,
@@ -79,14 +87,68 @@ pub async fn drop_body(payload: &mut Payload, limit: usize) {
 /// the head, and takes the body from the same buffer when the handler waits for the first time.
 async fn first_at_hand(payload: &mut Payload) -> Poll<Option<Result<Bytes, PayloadError>>> {
     let mut looked = false;
-    poll_fn(|context| match payload.poll_next_unpin(context) {
-        Poll::Ready(first) => Poll::Ready(Poll::Ready(first)),
-        Poll::Pending if looked => Poll::Ready(Poll::Pending),
-        Poll::Pending => {
-            looked = true;
-            context.waker().wake_by_ref();
-            Poll::Pending
+    poll_fn(|context| {
+        let look = LOOK.get();
+        if looked {
+            if look == Look::Owed {
+                LOOK.set(Look::Watched);
+            }
+            return Poll::Ready(payload.poll_next_unpin(context));
         }
+        looked = true;
+        // Whoever watches sees to the second look, and the payload must not see to it too.
+        let watched = look != Look::Unwatched;
+        let mut silent = Context::from_waker(Waker::noop());
+        let context = if watched { &mut silent } else { context };
+        let first = payload.poll_next_unpin(context);
+        match first {
+            Poll::Ready(first) => return Poll::Ready(Poll::Ready(first)),
+            Poll::Pending if watched => LOOK.set(Look::Owed),
+            Poll::Pending => context.waker().wake_by_ref(),
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// Who sees to it that a handler gets its second look at a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// The handler itself: it wakes its task, which costs a turn of the whole connection.
+    Unwatched,
+    /// [`second_looks`].
+    Watched,
+    /// The same, and a handler waits for it.
+    Owed,
+}
+
+thread_local! {
+    /// How it is for what is polled at the moment.
+    static LOOK: Cell<Look> = const { Cell::new(Look::Unwatched) };
+}
+
+/// Serves a connection whose handlers read bodies. Usually the server polls a handler again by itself, in the same turn
+/// and when it has taken the body: then nobody has to be woken for the second look. Where it did not, this wakes.
+pub async fn second_looks<F: Future>(connection: F) -> F::Output {
+    /// Also when something below panics, or another connection of the thread would wait for what nobody does.
+    struct Watch;
+
+    impl Drop for Watch {
+        fn drop(&mut self) {
+            LOOK.set(Look::Unwatched);
+        }
+    }
+
+    let mut connection = pin!(connection);
+    poll_fn(|context| {
+        let watch = Watch;
+        LOOK.set(Look::Watched);
+        let polled = connection.as_mut().poll(context);
+        if LOOK.get() == Look::Owed && polled.is_pending() {
+            context.waker().wake_by_ref();
+        }
+        drop(watch);
+        polled
     })
     .await
 }
@@ -176,7 +238,14 @@ async fn pass_pieces(
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
-    use std::pin::Pin;
+    use std::{
+        pin::Pin,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        task::Wake,
+    };
 
     use actix_web::http::header::HeaderValue;
     use futures_util::stream;
@@ -254,6 +323,50 @@ mod tests {
             .build()
             .unwrap();
         runtime.block_on(drop_body(&mut waiting, 10));
+    }
+
+    #[test]
+    fn nobody_is_woken_for_a_second_look_that_comes_by_itself() {
+        #[derive(Default)]
+        struct Woken(AtomicUsize);
+        impl Wake for Woken {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        // The body comes after the handler was polled for the first time; then the server polls it again, or does not.
+        let check = |is_watched: bool, polls_again: bool, expected: usize| {
+            let here = Rc::new(Cell::new(false));
+            let came = Rc::clone(&here);
+            let body = stream::poll_fn(move |_| match came.take() {
+                true => Poll::Ready(Some(Ok(Bytes::from_static(b"abc")))),
+                false => Poll::Pending,
+            });
+            let mut payload = Payload::from(Box::pin(body) as Pieces);
+            let mut handler = Box::pin(async move { first_at_hand(&mut payload).await });
+            let connection = poll_fn(move |context| {
+                let first = handler.as_mut().poll(context);
+                here.set(true);
+                if first.is_pending() && polls_again {
+                    return handler.as_mut().poll(context);
+                }
+                first
+            });
+            let mut connection: Pin<Box<dyn Future<Output = _>>> = match is_watched {
+                true => Box::pin(second_looks(connection)),
+                false => Box::pin(connection),
+            };
+            let woken = Arc::new(Woken::default());
+            let waker = Waker::from(Arc::clone(&woken));
+            let first = connection.as_mut().poll(&mut Context::from_waker(&waker));
+            assert_eq!(first.is_ready(), polls_again);
+            assert_eq!(woken.0.load(Ordering::Relaxed), expected);
+            assert_eq!(LOOK.get(), Look::Unwatched);
+        };
+        check(true, true, 0);
+        check(true, false, 1);
+        check(false, true, 1);
+        check(false, false, 1);
     }
 
     #[test]

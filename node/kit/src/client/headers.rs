@@ -45,21 +45,28 @@ pub fn copy_if(from: &served::HeaderMap, to: &mut sent::HeaderMap, passes: impl 
 /// Copies the headers of an answer to the response that carries its body on: all but the hop-by-hop ones, those that
 /// its `Connection` header names, and the length, which the response states itself.
 pub fn copy_end_to_end(from: &sent::HeaderMap, to: &mut served::HeaderMap) {
+    for (name, value) in end_to_end(from) {
+        to.append(name, value);
+    }
+}
+
+/// What [`copy_end_to_end`] copies.
+pub(super) fn end_to_end(
+    from: &sent::HeaderMap,
+) -> impl Iterator<Item = (served::HeaderName, served::HeaderValue)> {
     // Asked once: most answers have none.
     let names_more = from.contains_key(sent::CONNECTION);
-    for (name, value) in from {
-        if name == sent::CONTENT_LENGTH
+    from.iter().filter_map(move |(name, value)| {
+        let stays = name == sent::CONTENT_LENGTH
             || is_hop_by_hop(name.as_str())
-            || (names_more && is_named_by_connection(from, name))
-        {
-            continue;
+            || (names_more && is_named_by_connection(from, name));
+        if stays {
+            return None;
         }
         let name = served::HeaderName::from_bytes(name.as_str().as_bytes());
         let value = served::HeaderValue::from_bytes(value.as_bytes());
-        if let (Ok(name), Ok(value)) = (name, value) {
-            to.append(name, value);
-        }
-    }
+        name.ok().zip(value.ok())
+    })
 }
 
 fn is_named_by_connection(headers: &sent::HeaderMap, name: &HeaderName) -> bool {

@@ -26,7 +26,7 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{
-    Answer, AnswerBody, ClientError, ClientOptions, RequestBody, Timeouts,
+    AnswerBody, CarriedAnswer, ClientError, ClientOptions, RequestBody, Timeouts,
     connector::GuardedConnector, earliest,
 };
 
@@ -79,7 +79,7 @@ impl PlainClient {
         &self,
         request: Request<RequestBody>,
         limits: Timeouts,
-    ) -> Result<Answer, ClientError> {
+    ) -> Result<CarriedAnswer, ClientError> {
         let (parts, body) = request.into_parts();
         let target = parts.uri.path_and_query().map_or("/", |path| path.as_str());
         let mut head = self.head(parts.method, target);
@@ -105,7 +105,7 @@ impl PlainClient {
         head: PlainHead,
         body: RequestBody,
         limits: Timeouts,
-    ) -> Result<Answer, ClientError> {
+    ) -> Result<CarriedAnswer, ClientError> {
         let started = Instant::now();
         let until = earliest(limits).map(|(limit, _)| started + limit);
         let sending = Sending::new(head, body);
@@ -119,7 +119,7 @@ impl PlainClient {
         };
         // Nobody asks for the pieces of a body that has none.
         body.end_if_ended();
-        Ok(Answer {
+        Ok(CarriedAnswer {
             status: head.status,
             headers: head.headers,
             body: AnswerBody::plain(body, limits.idle, deadline),

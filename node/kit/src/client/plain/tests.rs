@@ -107,7 +107,7 @@ fn get(path: &'static str) -> Request<RequestBody> {
 
 async fn read(client: &PlainClient, path: &'static str) -> Result<bytes::Bytes, ClientError> {
     let answer = client.send(get(path), Timeouts::default()).await?;
-    answer.read_all(100).await
+    answer.body.read_all(100).await
 }
 
 #[actix_web::test]
@@ -199,7 +199,7 @@ async fn an_answer_may_come_before_the_request_has_left() {
         stream.write_all(b"0\r\n\r\n").await.unwrap();
         stream
     };
-    let (body, _open) = join(answer.unwrap().read_all(100), echo).await;
+    let (body, _open) = join(answer.unwrap().body.read_all(100), echo).await;
     assert_eq!(body.unwrap(), "hello");
     assert_eq!(client.pool.unused.lock().len(), 1);
 }
@@ -237,7 +237,7 @@ async fn a_wait_is_bounded_on_a_used_connection_too() {
     };
     for _ in 0..3 {
         let answer = client.send(get("/whole"), limits(60_000)).await.unwrap();
-        assert_eq!(answer.read_all(5).await.unwrap(), "hello");
+        assert_eq!(answer.body.read_all(5).await.unwrap(), "hello");
     }
     let late = client.send(get("/silent"), limits(30)).await;
     assert!(matches!(late, Err(ClientError::TotalTimeout)), "{late:?}");

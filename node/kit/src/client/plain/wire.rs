@@ -5,11 +5,17 @@
 
 use std::mem::MaybeUninit;
 
+use actix_web::http::{
+    StatusCode,
+    header::{HeaderName as ServedName, HeaderValue as ServedValue},
+};
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
+    HeaderName, HeaderValue, Method,
     header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING},
 };
+
+use super::super::is_hop_by_hop;
 
 /// Headers of an answer, at most.
 const MOST_HEADERS: usize = 100;
@@ -18,6 +24,9 @@ pub(super) const MOST_HEAD: usize = 64 * 1024;
 /// Size of the line before a chunk, and of all trailers together, at most.
 const MOST_CHUNK_LINE: usize = 256;
 const MOST_TRAILERS: usize = 16 * 1024;
+
+/// A header as it was read.
+type Header<'a> = httparse::Header<'a>;
 
 /// Why what came is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -40,7 +49,8 @@ pub(super) enum BadAnswer {
 #[derive(Debug)]
 pub(super) struct Head {
     pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
+    /// The end-to-end ones, in the form in which a server carries them on.
+    pub(super) headers: Vec<(ServedName, ServedValue)>,
     pub(super) framing: Framing,
     /// Whether the server keeps the connection.
     pub(super) is_kept: bool,
@@ -171,30 +181,52 @@ fn parse_head(received: &[u8], asked: &Method) -> Result<Option<(Head, usize)>, 
     };
     let status = answer.code.and_then(|code| StatusCode::from_u16(code).ok());
     let status = status.ok_or(httparse::Error::Status)?;
-    let mut headers = HeaderMap::with_capacity(answer.headers.len());
-    for header in answer.headers.iter() {
-        let name = HeaderName::from_bytes(header.name.as_bytes());
-        let name = name.map_err(|_| httparse::Error::HeaderName)?;
-        let value = HeaderValue::from_bytes(header.value);
-        headers.append(name, value.map_err(|_| httparse::Error::HeaderValue)?);
-    }
     let is_1_1 = answer.version == Some(1);
-    let framing = framing(&headers, status, asked, is_1_1)?;
+    let framing = framing(answer.headers, status, asked, is_1_1)?;
     let is_kept = framing != Framing::UntilClose
         && status != StatusCode::SWITCHING_PROTOCOLS
-        && keeps_connection(&headers, is_1_1);
+        && keeps_connection(answer.headers, is_1_1);
     let head = Head {
         status,
-        headers,
+        headers: end_to_end(answer.headers)?,
         framing,
         is_kept,
     };
     Ok(Some((head, size)))
 }
 
+/// What does not speak about the connection. It is made of what was read at once, without a map in between: that would
+/// be a good part of what reading an answer costs.
+fn end_to_end(headers: &[Header<'_>]) -> Result<Vec<(ServedName, ServedValue)>, httparse::Error> {
+    let names_more = all(headers, &CONNECTION).next().is_some();
+    let mut kept = Vec::with_capacity(headers.len());
+    for header in headers {
+        let stays = CONTENT_LENGTH.as_str().eq_ignore_ascii_case(header.name)
+            || is_hop_by_hop(header.name)
+            || (names_more && connection_says(headers, header.name));
+        if stays {
+            continue;
+        }
+        let name = ServedName::from_bytes(header.name.as_bytes());
+        let name = name.map_err(|_| httparse::Error::HeaderName)?;
+        let value = ServedValue::from_bytes(header.value);
+        kept.push((name, value.map_err(|_| httparse::Error::HeaderValue)?));
+    }
+    Ok(kept)
+}
+
+/// The values of a header.
+fn all<'a>(headers: &'a [Header<'_>], name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+    let name = name.as_str();
+    let named = headers
+        .iter()
+        .filter(move |header| header.name.eq_ignore_ascii_case(name));
+    named.map(|header| header.value)
+}
+
 /// RFC 9112, section 6.3, without what readers are known to differ about.
 fn framing(
-    headers: &HeaderMap,
+    headers: &[Header<'_>],
     status: StatusCode,
     asked: &Method,
     is_1_1: bool,
@@ -206,22 +238,21 @@ fn framing(
     if has_none {
         return Ok(Framing::Sized(0));
     }
-    let lengths = headers.get_all(CONTENT_LENGTH).iter();
     let mut length = None;
-    for value in lengths {
-        let told = parse_length(value.as_bytes()).ok_or(BadAnswer::Length)?;
+    for value in all(headers, &CONTENT_LENGTH) {
+        let told = parse_length(value).ok_or(BadAnswer::Length)?;
         if length.replace(told).is_some_and(|before| before != told) {
             return Err(BadAnswer::Length);
         }
     }
-    let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
+    let mut encodings = all(headers, &TRANSFER_ENCODING);
     match (encodings.next(), length) {
         (None, Some(length)) => Ok(Framing::Sized(length)),
         (None, None) => Ok(Framing::UntilClose),
         (Some(encoding), None)
             if is_1_1
                 && encodings.next().is_none()
-                && encoding.as_bytes().eq_ignore_ascii_case(b"chunked") =>
+                && encoding.eq_ignore_ascii_case(b"chunked") =>
         {
             Ok(Framing::Chunked(Chunks::Size))
         }
@@ -236,19 +267,17 @@ fn parse_length(text: &[u8]) -> Option<u64> {
     text?.parse().ok()
 }
 
-fn keeps_connection(headers: &HeaderMap, is_1_1: bool) -> bool {
-    let says = |word: &str| {
-        let values = headers.get_all(CONNECTION).iter();
-        let mut tokens = values
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','));
-        tokens.any(|token| token.trim().eq_ignore_ascii_case(word))
-    };
+fn keeps_connection(headers: &[Header<'_>], is_1_1: bool) -> bool {
     if is_1_1 {
-        !says("close")
+        !connection_says(headers, "close")
     } else {
-        says("keep-alive")
+        connection_says(headers, "keep-alive")
     }
+}
+
+fn connection_says(headers: &[Header<'_>], word: &str) -> bool {
+    let mut tokens = all(headers, &CONNECTION).flat_map(|value| value.split(|byte| *byte == b','));
+    tokens.any(|token| token.trim_ascii().eq_ignore_ascii_case(word.as_bytes()))
 }
 
 impl Framing {
