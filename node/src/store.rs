@@ -15,6 +15,7 @@ pub mod embedded;
 pub mod memory;
 pub mod peers;
 pub mod redis;
+pub mod wan;
 
 #[cfg(test)]
 mod contract_tests;

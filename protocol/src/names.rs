@@ -101,6 +101,11 @@ impl Dialect {
         self.pick("hive-mesh-descriptor-v1", "pilox-mesh-descriptor-v1")
     }
 
+    /// `schema` of what the WAN worker brings to a webhook.
+    pub const fn wan_delivery_schema(self) -> &'static str {
+        self.pick("hive-mesh-wan-delivery-v1", "pilox-mesh-wan-delivery-v1")
+    }
+
     /// `User-Agent` of outbound federation calls.
     pub const fn user_agent(self) -> &'static str {
         self.pick("Hive-Mesh-Federation/2.5", "Pilox-Mesh-Federation/2.5")

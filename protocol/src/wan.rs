@@ -1,12 +1,14 @@
 //! `wan-envelope-v1`: what travels between sites (`contract/bus.md` 6).
 //!
 //! Two doors read it, and they differ: the node's ingress counts UTF-16 units and takes any WHATWG URL, the bridge
-//! counts code points and takes RFC 3986 URIs (`uri`). What both accept is an [`Envelope`].
+//! counts code points and takes RFC 3986 URIs (`uri`). What both accept is an [`Envelope`]; `message` is how NATS has it.
 
+mod message;
 mod uri;
 
 use std::fmt::Display;
 
+pub use message::{MeshTrace, WanMessage};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 use url::Url;
@@ -106,6 +108,11 @@ impl Envelope {
     pub fn decode_bridge(body: &[u8]) -> Result<Self, BridgeError> {
         let body = if body.is_empty() { b"{}" } else { body };
         let value = parse_body(body).ok_or(BridgeError::NotJson)?;
+        Self::from_value_of_bridge(&value)
+    }
+
+    /// Reads an envelope by the rules of the bridge.
+    fn from_value_of_bridge(value: &Value) -> Result<Self, BridgeError> {
         let members = value
             .as_object()
             .ok_or_else(|| violation("", "type", "must be object"))?;

@@ -11,9 +11,10 @@ use crate::limiter::{Limiter, MemoryLimiter};
 use crate::replicas::Replicas;
 use crate::store::agents::{AgentRow, AgentStore, MemoryAgents};
 use crate::store::embedded::{self, EmbeddedSettings, EmbeddedStore};
-use crate::store::memory::MemoryStore;
+use crate::store::memory::{MemoryStore, MemoryWan};
 use crate::store::peers::{MemoryPeers, PeerRows, PeerStore};
 use crate::store::redis::{Address, RedisStore};
+use crate::store::wan::WanStore;
 use crate::store::{AuditStore, ClaimStore, Retention, StoreError, TaskStore, WebhookStore};
 
 /// The ports, and what has to be closed.
@@ -24,23 +25,26 @@ pub(super) struct Stores {
     pub(super) audit: Arc<dyn AuditStore>,
     pub(super) agents: Arc<dyn AgentStore>,
     pub(super) peers: Arc<dyn PeerStore>,
+    pub(super) wan: Arc<dyn WanStore>,
     pub(super) limiter: Arc<dyn Limiter>,
     pub(super) retention: Retention,
     redis: Option<Arc<RedisStore>>,
     embedded: Option<Arc<EmbeddedStore>>,
 }
 
-/// What operators decided while the node ran.
+/// What operators decided while the node ran, and envelopes.
 struct Kept {
     agents: Arc<dyn AgentStore>,
     peers: Arc<dyn PeerStore>,
+    wan: Arc<dyn WanStore>,
 }
 
 impl Kept {
-    fn by<S: AgentStore + PeerStore + 'static>(store: &Arc<S>) -> Self {
+    fn by<S: AgentStore + PeerStore + WanStore + 'static>(store: &Arc<S>) -> Self {
         Self {
             agents: store.clone(),
             peers: store.clone(),
+            wan: store.clone(),
         }
     }
 }
@@ -66,6 +70,7 @@ impl Stores {
                 let kept = Kept {
                     agents: Arc::new(MemoryAgents::default()),
                     peers: Arc::new(MemoryPeers::default()),
+                    wan: Arc::new(MemoryWan::default()),
                 };
                 let retention = retention(settings, keep_count);
                 Ok(Self::of(Arc::new(store), kept, limiter, retention))
@@ -96,6 +101,7 @@ impl Stores {
             audit: store,
             agents: kept.agents,
             peers: kept.peers,
+            wan: kept.wan,
             limiter,
             retention,
             redis: None,

@@ -49,6 +49,7 @@ macro_rules! contract {
 mod agents;
 mod lists;
 mod peers;
+mod wan;
 mod webhooks;
 
 contract!(

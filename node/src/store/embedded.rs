@@ -3,7 +3,7 @@
 //! One thread writes, and puts whatever waits for it into one transaction (group commit): the price of a transaction is
 //! shared, and nobody is answered before it is committed. Reads go to threads of their own, so that no worker ever waits
 //! for the disk. Read `schema` (the file, its pragmas and tables), `rows` (values in columns), `writes` and `reads` (what
-//! one of them does), `lists` and `webhooks` (the same for these), `tally` (what nobody has to count), `writer` (batches),
+//! one of them does), `lists`, `webhooks` and `wan` (the same for these), `tally` (what nobody has to count), `writer` (batches),
 //! `readers`, `checkpoint` (how the log goes back into the file).
 
 use std::path::PathBuf;
@@ -33,6 +33,7 @@ mod reads;
 mod rows;
 mod schema;
 mod tally;
+mod wan;
 mod webhooks;
 mod writer;
 mod writes;
@@ -155,7 +156,7 @@ impl TaskStore for EmbeddedStore {
             })
             .await?
         {
-            Written::Purged(tasks) => Ok(tasks),
+            Written::Counted(tasks) => Ok(tasks),
             _ => Err(StoreError::Unavailable),
         }
     }

@@ -21,6 +21,9 @@ use listing::Listing;
 
 mod claims;
 mod listing;
+mod wan;
+
+pub use wan::MemoryWan;
 
 /// The ports over plain maps. One lock each: a commit holds it for well under a microsecond.
 #[derive(Debug)]

@@ -7,7 +7,7 @@
 //! must lose nothing.
 //!
 //! Read `address` (where it is), `link` (the connection), `keys` (what stands where), then `tasks`, `claims`, `limits`,
-//! `audit`, `agents`, `peers` and `replicas` with their scripts in `lua/`, `notices` (what Redis tells by itself), `bus`. A user of
+//! `audit`, `agents`, `peers`, `wan` and `replicas` with their scripts in `lua/`, `notices` (what Redis tells by itself), `bus`. A user of
 //! Redis (ACL) needs `~PREFIX:* &PREFIX:* +@read +@write +@scripting +@pubsub +@connection +info +time`, and for the bus
 //! `&hive:*` or `&pilox:*`.
 
@@ -38,6 +38,7 @@ mod notices;
 mod peers;
 mod replicas;
 mod tasks;
+mod wan;
 mod webhooks;
 
 #[cfg(test)]
@@ -77,6 +78,10 @@ struct Scripts {
     delivered: Script,
     undelivered: Script,
     change_peers: Script,
+    wan_put: Script,
+    wan_lease: Script,
+    wan_settle: Script,
+    wan_forget: Script,
 }
 
 impl RedisStore {
@@ -160,6 +165,10 @@ impl Scripts {
             delivered: script!("webhooks.lua", "delivered.lua"),
             undelivered: script!("webhooks.lua", "undelivered.lua"),
             change_peers: script!("change_peers.lua"),
+            wan_put: script!("wan.lua", "wan_put.lua"),
+            wan_lease: script!("wan_lease.lua"),
+            wan_settle: script!("wan.lua", "wan_settle.lua"),
+            wan_forget: script!("wan_forget.lua"),
         }
     }
 }

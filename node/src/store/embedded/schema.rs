@@ -10,6 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::agents;
 use super::peers;
 use super::tally::{self, Standing, Tally};
+use super::wan;
 use super::{Durability, EmbeddedSettings};
 
 const DATABASE_FILE: &str = "archipel.db";
@@ -24,7 +25,13 @@ const PAGE_BYTES: u64 = 4096;
 const LOG_KEPT: i64 = 64 * 1024 * 1024;
 
 /// `MIGRATIONS[n]` leads from version n to n + 1; released ones never change.
-const MIGRATIONS: &[&str] = &[TABLES, LISTS_AND_WEBHOOKS, agents::TABLE, peers::TABLE];
+const MIGRATIONS: &[&str] = &[
+    TABLES,
+    LISTS_AND_WEBHOOKS,
+    agents::TABLE,
+    peers::TABLE,
+    wan::TABLES,
+];
 
 /// `number` ascends with creation, and so does `id` (UUID v7): new rows go to the right edge of every tree. An event row
 /// holds all events of one change; `place` is made of the task's number and the last sequence number in the row, so one
@@ -189,7 +196,7 @@ fn configure(connection: &Connection, settings: &EmbeddedSettings) -> rusqlite::
         let pages = i64::try_from(max_bytes / PAGE_BYTES).unwrap_or(i64::MAX);
         connection.pragma_update(None, "max_page_count", pages)?;
     }
-    connection.set_prepared_statement_cache_capacity(32);
+    connection.set_prepared_statement_cache_capacity(64);
     Ok(())
 }
 

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use rusqlite::Connection;
 
+use super::wan;
 use crate::store::WAITING;
+use crate::store::wan::WanSide;
 
 /// What the writer needs to know. A transaction works on a copy, which counts once it is committed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -14,8 +16,34 @@ pub(super) struct Tally {
     pub(super) tasks: u64,
     pub(super) finished: u64,
     pub(super) webhooks: u64,
+    inbox: WanTally,
+    outbox: WanTally,
     /// Tasks that came to a state or left it, in this transaction.
     pub(super) moves: Vec<Move>,
+}
+
+/// Envelopes of one side.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct WanTally {
+    pub(super) waiting: u64,
+    pub(super) settled: u64,
+}
+
+impl WanTally {
+    /// So many that waited are settled.
+    pub(super) fn settle(&mut self, rows: u64) {
+        self.waiting = self.waiting.saturating_sub(rows);
+        self.settled += rows;
+    }
+}
+
+impl Tally {
+    pub(super) fn wan(&mut self, side: WanSide) -> &mut WanTally {
+        match side {
+            WanSide::In => &mut self.inbox,
+            WanSide::Out => &mut self.outbox,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +92,9 @@ pub(super) fn count(connection: &Connection) -> rusqlite::Result<(Tally, Standin
     };
     tally.finished = number("SELECT count(*) FROM task WHERE terminal = 1")?;
     tally.webhooks = number("SELECT count(*) FROM webhook")?;
+    for side in [WanSide::In, WanSide::Out] {
+        *tally.wan(side) = wan::tally(connection, side)?;
+    }
     Ok((tally, Standing(RwLock::new(callers))))
 }
 

@@ -126,7 +126,7 @@ async fn a_newer_file_is_left_alone() {
         refused,
         Err(OpenError::Newer {
             found: 99,
-            known: 4,
+            known: 5,
             ..
         })
     ));

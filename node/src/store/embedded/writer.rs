@@ -127,7 +127,7 @@ impl Writer {
             let alone = [write];
             let outcome = self
                 .commit(&alone)
-                .and_then(|written| written.first().copied().ok_or(StoreError::Unavailable));
+                .and_then(|written| written.into_iter().next().ok_or(StoreError::Unavailable));
             let [(_, reply)] = alone;
             let _ = reply.send(outcome);
         }

@@ -9,9 +9,11 @@ use super::agents::{self, AgentWrite};
 use super::peers::{self, PeerWrite};
 use super::rows::{MAX_SEQ, context, pack, place, rows_limit, signed, unsigned};
 use super::tally::{Move, Tally};
+use super::wan::{self, WanWrite};
 use super::webhooks::{self, WebhookWrite};
 use crate::store::memory::without_snapshot;
 use crate::store::peers::Changed;
+use crate::store::wan::{Kept, WanRow};
 use crate::store::{AuditRow, Claim, EventRow, Put, Retention, Snapshot, StoreError, TaskChange};
 
 /// One write of one caller. Kept whole until it is committed, so that it can be tried again alone.
@@ -25,6 +27,7 @@ pub(super) enum Write {
     Webhook(WebhookWrite),
     Agent(AgentWrite),
     Peers(PeerWrite),
+    Wan(WanWrite),
     Append(Vec<AuditRow>),
     Purge {
         retention: Retention,
@@ -33,14 +36,16 @@ pub(super) enum Write {
     },
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) enum Written {
     Done,
     Claim(Claim),
     Put(Put),
     Deleted(bool),
     Peers(Changed),
-    Purged(u64),
+    WanKept(Vec<Kept>),
+    WanRows(Vec<WanRow>),
+    Counted(u64),
 }
 
 /// Does one write inside the transaction that is open on `connection`.
@@ -59,12 +64,13 @@ pub(super) fn apply(
         Write::Webhook(write) => webhooks::apply(connection, tally, write),
         Write::Agent(write) => agents::apply(connection, write),
         Write::Peers(write) => peers::apply(connection, write),
+        Write::Wan(write) => wan::apply(connection, tally, write),
         Write::Append(rows) => append_audit(connection, rows).map(|()| Written::Done),
         Write::Purge {
             retention,
             now_ms,
             limit,
-        } => purge(connection, tally, *retention, *now_ms, *limit).map(Written::Purged),
+        } => purge(connection, tally, *retention, *now_ms, *limit).map(Written::Counted),
     }
 }
 

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::replicas::ReplicaId;
+use crate::store::wan::WanSide;
 
 pub(super) const PARTITIONS: u8 = 16;
 
@@ -138,6 +139,17 @@ impl Keys {
     /// Where changes of what is kept about peers are announced. Not a key.
     pub(super) fn peers_channel(&self) -> String {
         format!("{}:peers", self.prefix)
+    }
+
+    /// What the names of all keys of one side of the WAN begin with.
+    pub(super) fn wan(&self, side: WanSide) -> String {
+        self.of_partition(
+            0,
+            match side {
+                WanSide::In => "wan:in:",
+                WanSide::Out => "wan:out:",
+            },
+        )
     }
 
     /// What is counted against a limit. In a cluster all of it is in one slot, because a call may count in several buckets.
