@@ -50,6 +50,7 @@ mod peers;
 mod replicas;
 mod roster;
 mod stores;
+mod wan;
 mod webhooks;
 
 use stores::Stores;
@@ -121,6 +122,7 @@ struct Parts {
     webhooks: webhooks::Started,
     bus: Addr<BusActor>,
     feed: Addr<BusFeed>,
+    wan: wan::Started,
     audit: Addr<Audit>,
     health: Arc<Health>,
     drain: CancellationToken,
@@ -277,10 +279,12 @@ impl Parts {
         let webhooks = webhooks::start(&settings.push, &stores, &egress, &clock, &telemetry);
         let counters = gates::counters(&settings, &stores, &clock, &telemetry)?;
         let health = Arc::new(Health::default());
-        let feed = bus::feed(&bus);
-        watch(&health, "bus", &bus);
-        watch(&health, "bus feed", &feed);
-        watch_owners(&health, guards, &agents, &webhooks, &peers);
+        let feed = bus::feed(&bus, &health);
+        let drain = CancellationToken::new();
+        let known = (&bus, &agents.table, &federation);
+        let way = (&egress, &clock, telemetry.as_ref());
+        let wan = wan::start(&settings.wan, &stores, known, way, &drain);
+        watch_owners(&health, guards, &agents, &webhooks, &peers, &wan);
         Ok(Self {
             replicas: stores
                 .replicas()
@@ -293,7 +297,7 @@ impl Parts {
             outbound: outbound::start(&settings, &federation, &egress, &clock, &telemetry),
             counters,
             egress,
-            drain: CancellationToken::new(),
+            drain,
             origin: origin.as_str().into(),
             signer,
             tls: NodeTls::load(&settings.tls)?.map(Arc::new),
@@ -309,6 +313,7 @@ impl Parts {
             webhooks,
             bus,
             feed,
+            wan,
             audit,
             health,
         })
@@ -347,6 +352,7 @@ impl Parts {
             mesh: Arc::clone(&self.mesh),
             bus: self.bus.clone().recipient(),
             feed: self.feed.clone().recipient(),
+            wan: self.wan.gate.clone(),
             audit: self.audit.clone().recipient(),
             health: Arc::clone(&self.health),
             drain: self.drain.clone(),
@@ -457,7 +463,9 @@ fn watch_owners(
     agents: &agents::Agents,
     webhooks: &webhooks::Started,
     peers: &peers::Started,
+    wan: &wan::Started,
 ) {
+    wan.watch(health);
     watch(health, "replay", replay);
     watch(health, "audit", audit);
     watch(health, "registry", &agents.registry);

@@ -67,6 +67,8 @@ pub struct Publish {
     pub event: Event,
     /// The request that caused it.
     pub correlation_id: Option<Text<256>>,
+    /// Under which it is told; of an event that may be told again, so that it counts once. Else a new one is made.
+    pub event_id: Option<Uuid>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -183,7 +185,9 @@ impl Handler<Publish> for BusActor {
     type Result = ResponseActFuture<Self, Result<Published, BusError>>;
 
     fn handle(&mut self, message: Publish, _: &mut Self::Context) -> Self::Result {
-        let event_id = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
+        let event_id = message
+            .event_id
+            .unwrap_or_else(|| uuid::Builder::from_random_bytes(rand::random()).into_uuid());
         let meta = MeshMeta {
             event_id: EventId::from(event_id),
             correlation_id: message.correlation_id,

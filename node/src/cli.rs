@@ -1,5 +1,6 @@
 //! The command line of `archipel`. Read `serve` (a node), `node` (which one a command speaks to), `call` (one call to an
-//! agent), `agents` (which there are), `peers` (whom it trusts), `bus`, `card`, `keys`.
+//! agent), `agents` (which there are), `peers` (whom it trusts), `bus`, `wan`
+//! (what goes between sites), `card`, `keys`.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ mod node;
 mod peers;
 mod print;
 mod serve;
+mod wan;
 
 /// A node of an Archipel mesh: serves A2A agents, and lets those of trusted peers be called as if they were local.
 #[derive(Debug, Parser)]
@@ -51,6 +53,8 @@ enum Action {
     Peers(peers::Peers),
     /// Shows what happens at a site.
     Bus(bus::Bus),
+    /// Sends envelopes to other sites, and shows those that nobody sees to any more.
+    Wan(wan::Wan),
 }
 
 /// How the outcome is told.
@@ -85,6 +89,7 @@ pub async fn run(command: Command) -> ExitCode {
         }
         Action::Peers(peers) => peers::peers(peers, &config_file(command.config, &quiet)).await,
         Action::Bus(bus) => bus::bus(bus, &config_file(command.config, &quiet)).await,
+        Action::Wan(wan) => wan::wan(wan, &config_file(command.config, &quiet)).await,
     };
     outcome.unwrap_or_else(|error| {
         // When standard error is gone too, the exit code says what is left to say.

@@ -21,6 +21,7 @@ use crate::public::PublicSettings;
 use crate::push::PushSettings;
 use crate::role::Role;
 use crate::tls::TlsSettings;
+use crate::wan::WanSettings;
 
 pub mod agent;
 mod check;
@@ -86,6 +87,8 @@ settings! {
         pub retention: RetentionSettings;
         /// The bus: events inside this site.
         pub bus: BusSettings;
+        /// The WAN: envelopes between sites.
+        pub wan: WanSettings;
         /// How this node and its peers recognise each other.
         pub federation: FederationSettings;
         /// Strangers who may ask for some operations.

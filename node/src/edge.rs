@@ -3,7 +3,8 @@
 //! Children, in that order: `limits` (bounds), `auth` (who calls), `client` (from where), `public` (strangers),
 //! `binding` (how A2A is spoken: `rpc` and `rest`),
 //! `operation` (what an agent of ours is asked for) with `sse` (its stream) and `cut` (where it ends early), `peer` (an agent
-//! of a peer), `card`, `operator` (health, metrics, the bus from outside), `events` (the bus, watched).
+//! of a peer), `card`, `operator` (health, metrics, the bus from outside), `events` (the bus, watched), `wan` (envelopes
+//! between sites).
 
 use std::sync::Arc;
 
@@ -55,6 +56,7 @@ mod public;
 mod rest;
 mod rpc;
 mod sse;
+mod wan;
 
 use auth::trail::{self, Trail};
 use auth::{Allowlist, Arrival, Caller, Source};
@@ -64,6 +66,7 @@ use extensions::Wanted;
 pub use mesh::Mesh;
 use operation::Asking;
 use peers_admin::PeerDesk;
+pub use wan::WanGate;
 
 /// Where a card is, below its agent (RFC 8615), and where clients of 0.3 may still look for it.
 const CARD: &str = "/.well-known/agent-card.json";
@@ -108,6 +111,8 @@ pub struct Edge {
     pub bus: Recipient<Deliver>,
     /// What happens on the bus.
     pub feed: Recipient<Watch>,
+    /// Envelopes between sites.
+    pub wan: WanGate,
     /// Records of decisions.
     pub audit: Recipient<Record>,
     /// Whether the node can do its work.
@@ -397,6 +402,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         ))
         .service(only(&["/api/events"], web::get().to(events::watch)))
         .configure(mesh::routes)
+        .configure(wan::routes)
         .service(only(&["/livez"], web::get().to(operator::live)))
         .service(only(&["/readyz"], web::get().to(operator::ready)))
         .service(only(&["/metrics"], web::get().to(operator::metrics)))

@@ -296,3 +296,58 @@ metrics! {
         pub tripped: Counter<()> = "archipel_peer_breaker_trips_total";
     }
 }
+
+metrics! {
+    /// Which way envelopes go.
+    pub enum WanQueueSide = "side" {
+        In = "in",
+        Out = "out",
+    }
+}
+
+metrics! {
+    /// What became of an envelope that was to be kept.
+    pub enum Came = "outcome" {
+        First = "first",
+        Repeated = "repeated",
+        Full = "full",
+        Failed = "failed",
+    }
+}
+
+metrics! {
+    /// What became of what is done with an envelope.
+    pub enum WanEffect = "outcome" {
+        Done = "done",
+        Later = "later",
+        Dead = "dead",
+    }
+}
+
+metrics! {
+    /// What became of a letter from the line.
+    pub enum LineLetter = "outcome" {
+        Taken = "taken",
+        Elsewhere = "elsewhere",
+        Poisoned = "poisoned",
+        Later = "later",
+    }
+}
+
+metrics! {
+    /// What is counted of envelopes between sites.
+    pub struct WanMetrics {
+        /// Envelopes that came (in) or were to be sent (out): first, repeated, full (as many wait as may), failed (the store does not answer).
+        pub came: Counter<(WanQueueSide, Came)> = "archipel_wan_envelopes_total";
+        /// Attempts at the effect of an envelope (in) or at handing it to the line (out): done, later, dead (nobody tries again by itself).
+        pub effects: Counter<(WanQueueSide, WanEffect)> = "archipel_wan_effects_total";
+        /// Letters from the line: taken, elsewhere (for another site), poisoned (no envelope), later (not kept now).
+        pub letters: Counter<LineLetter> = "archipel_wan_letters_total";
+        /// Envelopes that wait for their effect (in) or to be sent (out).
+        pub waiting: Gauge<WanQueueSide> = "archipel_wan_waiting";
+        /// For how long the first of them has waited, in seconds.
+        pub oldest: Gauge<WanQueueSide> = "archipel_wan_oldest_seconds";
+        /// Envelopes that nobody tries any more until somebody says so.
+        pub dead: Gauge<WanQueueSide> = "archipel_wan_dead";
+    }
+}

@@ -30,7 +30,7 @@ mod kept;
 mod lane;
 mod lease;
 pub mod notifier;
-mod pause;
+pub(crate) mod pause;
 mod request;
 pub mod signal;
 mod slots;

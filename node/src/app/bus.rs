@@ -8,9 +8,11 @@ use archipel_protocol::envelope::BusSecret;
 use archipel_protocol::names::Dialect;
 
 use super::stores::Stores;
+use super::watch;
 use crate::bus::{BusActor, BusRules, Subscribe, in_process};
 use crate::config::{Broker, BusSettings};
 use crate::events::BusFeed;
+use crate::supervise::Health;
 
 /// Starts the bus over what the settings name. Secrets are long enough, and Redis is there if it is named: the
 /// configuration was checked.
@@ -38,9 +40,11 @@ pub(super) fn start(
     BusActor::new(rules, ends, Arc::clone(clock)).start()
 }
 
-/// Starts what outsiders watch it by.
-pub(super) fn feed(bus: &Addr<BusActor>) -> Addr<BusFeed> {
+/// Starts what outsiders watch it by, and has both looked after.
+pub(super) fn feed(bus: &Addr<BusActor>, health: &Health) -> Addr<BusFeed> {
     let feed = BusFeed::default().start();
+    watch(health, "bus", bus);
+    watch(health, "bus feed", &feed);
     // The first message of an actor that has just started always has room.
     if bus.try_send(Subscribe(feed.clone().recipient())).is_err() {
         tracing::error!("nobody is told what happens on the bus");

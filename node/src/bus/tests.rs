@@ -128,6 +128,7 @@ async fn what_is_published_reaches_subscribers() {
             .send(Publish {
                 event: event.clone(),
                 correlation_id: correlation_id.clone(),
+                event_id: None,
             })
             .await;
         let heard = ears.recv().await.unwrap();
@@ -159,6 +160,7 @@ async fn a_publication_that_cannot_leave_is_an_error() {
         .send(Publish {
             event: status(),
             correlation_id: None,
+            event_id: None,
         })
         .await
         .unwrap();

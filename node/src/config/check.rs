@@ -12,6 +12,7 @@ use crate::federation::Federation;
 use crate::federation::files::PeerFiles;
 use crate::public::PublicTier;
 use crate::store::redis::Address;
+use crate::wan::settings::WorkerMode;
 
 /// Checks a whole configuration.
 pub(super) fn node(settings: &NodeSettings, problems: &mut Problems) {
@@ -21,6 +22,7 @@ pub(super) fn node(settings: &NodeSettings, problems: &mut Problems) {
     origin_and_federation(settings, problems);
     redis(settings, problems);
     public(settings, problems);
+    wan(settings, problems);
     if settings.gateway_enforced && settings.gateway_secret.is_none() {
         problems.add(
             "gateway_enforced",
@@ -103,6 +105,17 @@ fn public(settings: &NodeSettings, problems: &mut Problems) {
     PublicTier::from_settings(&settings.public, problems);
     if settings.public.enabled && !settings.a2a_enabled {
         problems.add("public.enabled", "needs a2a_enabled");
+    }
+}
+
+fn wan(settings: &NodeSettings, problems: &mut Problems) {
+    let wan = &settings.wan;
+    let has_both = wan.webhook_url.is_some() && wan.webhook_bearer.is_some();
+    if wan.worker == WorkerMode::Webhook && !has_both {
+        problems.add(
+            "wan.worker",
+            "`webhook` needs webhook_url and webhook_bearer",
+        );
     }
 }
 

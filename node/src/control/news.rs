@@ -77,6 +77,7 @@ impl News {
         let publish = Publish {
             event,
             correlation_id: None,
+            event_id: None,
         };
         if self.bus.try_send(publish).is_err() {
             tracing::warn!(agent.id = agent, "the bus was not told of an agent");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// The pause after the failure number `failures`, which counts from 1. `dice` is from 0 to 1: the pause is between half
 /// and all of what it could be.
-pub(super) fn pause(failures: u32, first: Duration, most: Duration, dice: f64) -> Duration {
+pub(crate) fn pause(failures: u32, first: Duration, most: Duration, dice: f64) -> Duration {
     let doublings = failures.saturating_sub(1).min(31);
     let whole = first.saturating_mul(1 << doublings).min(most);
     whole.mul_f64(0.5 + dice.clamp(0.0, 1.0) / 2.0)

@@ -2,7 +2,7 @@
 //!
 //! Read `bad_input` first: it is what the edge refuses, in the order in which it looks. Then what it is all for: `tasks`,
 //! `streams`, `bindings`, `webhooks`, `upstream`, `agents`, `federation`, `outbound`, `proxy`, `views`, `roster`, `pairing`,
-//! `tls`, `cards`; and what operators rely on: `durability`, `replicas`, `replays`, `startup`, `operator`, `bus`. Who is let in:
+//! `tls`, `cards`; and what operators rely on: `durability`, `replicas`, `replays`, `startup`, `operator`, `bus`, `wan`. Who is let in:
 //! `gates`, `public`, and the contract's own cases in `vectors`.
 #![cfg(test)]
 #![expect(
@@ -35,6 +35,7 @@ mod tls;
 mod upstream;
 mod vectors;
 mod views;
+mod wan;
 mod webhooks;
 
 /// The node as a program.

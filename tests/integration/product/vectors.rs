@@ -2,8 +2,8 @@
 //!
 //! The files are copies of the contract's, in the pilox spelling; `expected` is what the original answered. Compared are the
 //! status, `error` of a gate, code, data and id of a JSON-RPC error, and the headers of a limit; texts for people are not.
-//! Requests go out with a content type, without which ours takes none. Steps for other paths than those of agents belong
-//! to other suites. Where we differ, [`OURS`] says how and why.
+//! Requests go out with a content type, without which ours takes none. Steps for other paths than those of agents and
+//! of the WAN's ingress belong to other suites. Where we differ, [`OURS`] says how and why.
 
 use archipel_tests::mesh::{Answer, Client, TestNode};
 use archipel_tests::services::RedisServer;
@@ -49,6 +49,13 @@ const OURS: &[Ours] = &[
         "callers do not share a breaker",
     ),
     Ours("a2a_rate_limit", 2, 429, None, "a limit is told as a limit"),
+    Ours(
+        "wan_ingress_redis_down",
+        1,
+        503,
+        None,
+        "what is not kept is not accepted",
+    ),
 ];
 
 /// Cases about what an agent answers, which is for `bad_input` and `bindings` to say: the errors of JSON-RPC are told under
@@ -95,7 +102,7 @@ async fn run(case: &Value) -> Outcome {
     let name = case["name"].as_str().unwrap();
     let is_call = |step: &Value| {
         let path = step["path"].as_str().unwrap();
-        path.starts_with("/api/a2a/") && path.contains("jsonrpc")
+        path.starts_with("/api/a2a/") && path.contains("jsonrpc") || path == "/api/mesh/wan/ingress"
     };
     let mut outcome = Outcome::default();
     let steps = case["input"]["steps"].as_array().unwrap();
@@ -204,10 +211,16 @@ fn judge(answer: &Answer, expected: &Value) -> Result<(), String> {
                 same("the limit", &ours["error"]["data"]["limit"], &data["limit"])?;
             }
         }
+        Value::Null if theirs.get("accepted").is_some() => same("the body", &ours, theirs)?,
         Value::Null if ours.get("result").is_none() => return Err("there is no result".to_owned()),
         Value::Null => {}
         error => {
             same("the error", &ours["error"], error)?;
+            let paths = |body: &Value| -> Vec<Value> {
+                let issues = body["issues"].as_array().into_iter().flatten();
+                issues.map(|issue| issue["path"].clone()).collect()
+            };
+            same("the issues", &json!(paths(&ours)), &json!(paths(theirs)))?;
             let told = |body: &Value| body.get("message").is_some();
             if told(&ours) != told(theirs) {
                 return Err("there is a message, or none".to_owned());

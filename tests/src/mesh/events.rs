@@ -121,7 +121,8 @@ impl EventStream {
                 (_, Some(comment)) => StreamItem::Comment(comment.to_owned()),
                 _ => panic!("neither an event nor a comment: {line}"),
             };
-            let id = id.map(|id| id.parse().expect("an id is a number"));
+            // Those of the bus are no numbers.
+            let id = id.and_then(|id| id.parse().ok());
             self.items.push_back((id, item));
         }
     }

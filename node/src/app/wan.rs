@@ -1,0 +1,126 @@
+//! The WAN of this node.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, Addr};
+use archipel_kit::clock::Clock;
+use archipel_kit::telemetry::Telemetry;
+use tokio_util::sync::CancellationToken;
+
+use super::stores::Stores;
+use super::watch;
+use crate::bus::BusActor;
+use crate::edge::WanGate;
+use crate::egress::Egress;
+use crate::federation::Federation;
+use crate::limiter::Limit;
+use crate::metrics::WanMetrics;
+use crate::registry::SharedAgents;
+use crate::store::wan::{WanRetention, WanSide};
+use crate::supervise::Health;
+use crate::wan::WanSettings;
+use crate::wan::desk::{Door, WanDesk};
+use crate::wan::effects::Effects;
+use crate::wan::intake::Intake;
+use crate::wan::line::WanLine;
+use crate::wan::place::Places;
+use crate::wan::queue::{QueuePorts, WanQueue, Work};
+use crate::wan::sending::Sending;
+use crate::wan::worker::Worker;
+
+/// How long what was sent is known, so that whoever did not hear that it was taken may hand it in again.
+const SENT_FOR: Duration = Duration::from_secs(600);
+
+/// What the rest of the node needs of it.
+pub(super) struct Started {
+    /// Each with the name of its part.
+    pub(super) queues: Vec<(&'static str, Addr<WanQueue>)>,
+    pub(super) gate: WanGate,
+}
+
+/// Whom the WAN knows.
+type Known<'a> = (&'a Addr<BusActor>, &'a SharedAgents, &'a Arc<Federation>);
+
+/// Starts what comes and what goes, and the way to the line. `drain` fires when nothing more is to be pulled.
+pub(super) fn start(
+    settings: &WanSettings,
+    stores: &Stores,
+    (bus, agents, federation): Known<'_>,
+    (egress, clock, telemetry): (&Arc<Egress>, &Arc<dyn Clock>, &Telemetry),
+    drain: &CancellationToken,
+) -> Started {
+    let line: Option<Arc<dyn WanLine>> = None;
+    let metrics = WanMetrics::new(&telemetry.meter());
+    let queue = |side, work: Arc<dyn Work>, retention| {
+        WanQueue::new(QueuePorts {
+            side,
+            store: Arc::clone(&stores.wan),
+            work,
+            clock: Arc::clone(clock),
+            metrics: metrics.clone(),
+            retention,
+            max_waiting: settings.max_waiting,
+        })
+        .start()
+    };
+    let worker = Worker::new(settings, federation.dialect(), egress, clock);
+    let effects = Effects::new(bus.clone().recipient(), worker, Arc::clone(clock));
+    let inbox = queue(WanSide::In, Arc::new(effects), settings.retention());
+    let outbox = line.as_ref().map(|line| {
+        let sent = WanRetention {
+            keep_for_ms: u64::try_from(SENT_FOR.as_millis()).unwrap_or(u64::MAX),
+            keep_count: settings.remember_count,
+        };
+        queue(WanSide::Out, Arc::new(Sending::new(Arc::clone(line))), sent)
+    });
+    if let Some(line) = &line {
+        let intake = Intake {
+            line: Arc::clone(line),
+            take: inbox.clone().recipient(),
+            look: inbox.clone().recipient(),
+            places: Places {
+                own: federation.own().clone(),
+                agents: Arc::clone(agents),
+                federation: Arc::clone(federation),
+            },
+            metrics: metrics.clone(),
+        };
+        let drain = drain.clone();
+        actix_rt::spawn(async move { drain.run_until_cancelled(intake.run()).await });
+    }
+    let gate = WanGate {
+        desk: WanDesk {
+            inbox: door(&inbox),
+            outbox: outbox.as_ref().map(door),
+            line,
+        },
+        bridge_secret: settings.bridge_secret.clone(),
+        max_body: settings.max_envelope.bytes(),
+        limit: (settings.publish_limit > 0).then_some(Limit::Window {
+            max: settings.publish_limit,
+            window: Duration::from_secs(60),
+        }),
+    };
+    let mut queues = vec![("wan inbox", inbox)];
+    queues.extend(outbox.map(|outbox| ("wan outbox", outbox)));
+    Started { queues, gate }
+}
+
+impl Started {
+    /// Has the queues looked after.
+    pub(super) fn watch(&self, health: &Health) {
+        for (name, queue) in &self.queues {
+            watch(health, name, queue);
+        }
+    }
+}
+
+fn door(queue: &Addr<WanQueue>) -> Door {
+    Door {
+        take: queue.clone().recipient(),
+        look: queue.clone().recipient(),
+        dead: queue.clone().recipient(),
+        settle: queue.clone().recipient(),
+    }
+}

@@ -1,0 +1,140 @@
+//! What comes from the line: pulled, kept, and only then settled there.
+//!
+//! What is for another site is settled and not kept; what is no envelope can never be taken and is buried with the reason.
+//! While the store cannot keep anything nothing is pulled, so that no letter uses up its attempts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::Recipient;
+use archipel_protocol::wan::WanMessage;
+use futures_util::future::join_all;
+
+use super::line::{Delivery, Verdict, WanLine};
+use super::place::{Place, Places};
+use super::queue::{Look, Parcel, Take, Taken};
+use crate::metrics::{LineLetter, WanMetrics};
+use crate::push::pause::pause;
+
+/// Letters that are pulled at once.
+const PAGE: usize = 256;
+/// When a letter that could not be kept comes again.
+const LATER: Duration = Duration::from_secs(15);
+/// How long nothing is pulled after a failure, doubled with each further one up to the second.
+const RESTS: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(10)];
+/// By which the sender's broker knows a message.
+const MESSAGE_ID: &str = "Nats-Msg-Id";
+
+/// What the intake works with.
+#[derive(Clone)]
+pub struct Intake {
+    pub line: Arc<dyn WanLine>,
+    pub take: Recipient<Take>,
+    pub look: Recipient<Look>,
+    pub places: Places,
+    pub metrics: WanMetrics,
+}
+
+/// What a delivery turns out to be.
+enum Judged {
+    Ours(Box<Parcel>),
+    Elsewhere,
+    Poison(String),
+}
+
+impl Intake {
+    /// Pulls for as long as it is polled.
+    pub async fn run(self) {
+        let mut failures = 0;
+        loop {
+            if failures > 0 {
+                let [first, most] = RESTS;
+                tokio::time::sleep(pause(failures, first, most, rand::random())).await;
+            }
+            let went_well = (failures == 0 || self.can_keep().await) && self.turn().await;
+            failures = if went_well { 0 } else { failures + 1 };
+        }
+    }
+
+    async fn can_keep(&self) -> bool {
+        let view = self.look.send(Look).await;
+        matches!(view, Ok(Ok(view)) if view.has_room)
+    }
+
+    /// Pulls once; whether everything that came could be settled.
+    async fn turn(&self) -> bool {
+        let deliveries = match self.line.pull(PAGE).await {
+            Ok(deliveries) => deliveries,
+            Err(error) => {
+                tracing::debug!(%error, "nothing comes from the line");
+                return false;
+            }
+        };
+        let (mut parcels, mut kept, mut settled) = (Vec::new(), Vec::new(), Vec::new());
+        for delivery in &deliveries {
+            match self.judge(delivery) {
+                Judged::Ours(parcel) => {
+                    parcels.push(*parcel);
+                    kept.push(delivery);
+                }
+                Judged::Elsewhere => {
+                    self.metrics.letters.count(LineLetter::Elsewhere);
+                    settled.push((delivery, Verdict::Done));
+                }
+                Judged::Poison(reason) => {
+                    tracing::warn!(reason, "a letter of the line is no envelope");
+                    self.metrics.letters.count(LineLetter::Poisoned);
+                    settled.push((delivery, Verdict::Never(reason)));
+                }
+            }
+        }
+        let taken = self.keep(parcels).await;
+        let all_kept = taken.iter().all(|taken| *taken);
+        for (delivery, taken) in kept.into_iter().zip(taken) {
+            self.metrics.letters.count(if taken {
+                LineLetter::Taken
+            } else {
+                LineLetter::Later
+            });
+            let verdict = if taken {
+                Verdict::Done
+            } else {
+                Verdict::Later(LATER)
+            };
+            settled.push((delivery, verdict));
+        }
+        let settling = settled.into_iter();
+        let settling = settling.map(|(delivery, verdict)| self.line.settle(delivery, verdict));
+        // What is not settled comes again, and is known then.
+        let answers = join_all(settling).await;
+        all_kept && answers.iter().all(Result::is_ok)
+    }
+
+    fn judge(&self, delivery: &Delivery) -> Judged {
+        let message = match WanMessage::decode(&delivery.body) {
+            Ok(message) => message,
+            Err(error) => return Judged::Poison(error.to_string()),
+        };
+        if self.places.of(&message.envelope) == Place::Elsewhere {
+            return Judged::Elsewhere;
+        }
+        let mut headers = delivery.headers.iter();
+        let message_id = headers.find(|(name, _)| name.eq_ignore_ascii_case(MESSAGE_ID));
+        Judged::Ours(Box::new(Parcel {
+            message,
+            message_id: message_id.map(|(_, id)| id.clone()),
+        }))
+    }
+
+    /// Which of them are kept now, or were before.
+    async fn keep(&self, parcels: Vec<Parcel>) -> Vec<bool> {
+        let count = parcels.len();
+        if count == 0 {
+            return Vec::new();
+        }
+        match self.take.send(Take(parcels)).await {
+            Ok(Ok(taken)) => taken.iter().map(|taken| *taken != Taken::Full).collect(),
+            Ok(Err(_)) | Err(_) => vec![false; count],
+        }
+    }
+}
