@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use archipel_kit::client::{Answer, ClientError, Lookup, RequestBody, Timeouts};
 use archipel_kit::settings;
+use archipel_kit::tls::{BadTls, ClientTls};
 use http::{Request, Uri};
 
 mod clients;
@@ -62,6 +63,16 @@ pub struct TlsFiles {
     pub ca: Option<PathBuf>,
     /// Our certificate and its key.
     pub identity: Option<(PathBuf, PathBuf)>,
+}
+
+impl TlsFiles {
+    /// Whether they can be used as they are now.
+    ///
+    /// # Errors
+    /// Which file cannot, and why.
+    pub fn check(&self) -> Result<(), BadTls> {
+        ClientTls::load(&clients::files_of(self)).map(drop)
+    }
 }
 
 /// Makes the node's outbound requests. Shared by all workers.

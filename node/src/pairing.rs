@@ -65,6 +65,10 @@ pub enum Command {
     Show(String),
     /// An invitation.
     Invite(InviteOrder),
+    /// Our invitations that nobody has taken.
+    Invitations,
+    /// The invitation of this id is not taken any more.
+    Withdraw(String),
     /// The other side of an invitation.
     Accept(AcceptOrder),
     /// A peer may neither call nor be called for a while.
@@ -144,8 +148,8 @@ pub struct FollowKeys(pub Origin);
 /// Why nothing was done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PairingError {
-    /// There is no such peer.
-    #[error("no such peer")]
+    /// There is no such peer, or no such invitation.
+    #[error("no such peer or invitation")]
     NotFound,
     /// What was asked for cannot be.
     #[error("{0}")]

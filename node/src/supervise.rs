@@ -5,6 +5,7 @@
 //! longer keep a promise. Then the node is not ready, and it stops, so that whatever runs it starts a whole one. When it
 //! stops, its parts end one after another, and that is no death.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -61,6 +62,15 @@ impl Health {
             missing.push("stopping");
         }
         missing
+    }
+
+    /// Everything that is looked after by its name, and whether it is as it should be. What every worker has is one part.
+    pub fn all(&self) -> BTreeMap<&'static str, bool> {
+        let (parts, needs) = (self.parts.read(), self.needs.read());
+        let names = parts.iter().chain(needs.iter()).map(|(name, _)| *name);
+        let mut all: BTreeMap<_, _> = names.map(|name| (name, true)).collect();
+        all.extend(self.missing().into_iter().map(|name| (name, false)));
+        all
     }
 
     /// From now on the node is about to stop.

@@ -1,7 +1,7 @@
 //! `peers`: invites, accepts, shows, suspends and revokes peers of a node that runs, over its control plane. `told` has what
 //! people read.
 
-use std::io::{BufRead, IsTerminal, stdin};
+use std::io::{self, BufRead, IsTerminal, stdin};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
@@ -43,6 +43,11 @@ enum Action {
         #[arg(long)]
         confirm: bool,
     },
+    /// Shows the invitations that nobody has taken, and withdraws them.
+    Invitations {
+        #[command(subcommand)]
+        action: InvitationAction,
+    },
     /// Accepts an invitation: shows whose it is, asks, and makes the two nodes peers of each other.
     Accept {
         /// The line that was handed over; `-` reads it from standard input, which keeps it out of the process list.
@@ -83,6 +88,17 @@ enum Action {
         /// How long the old key still counts: a number with `s`, `m`, `h` or `d`, at most 90d.
         #[arg(long, value_name = "TIME", value_parser = seconds, default_value = "7d")]
         overlap: i64,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum InvitationAction {
+    /// Shows them, the one that ends first before the others.
+    List,
+    /// Withdraws one: whoever holds it cannot pair with it any more.
+    Withdraw {
+        /// Its id, as `list` shows it.
+        id: String,
     },
 }
 
@@ -144,6 +160,7 @@ pub(super) async fn peers(peers: Peers, file: &ConfigFile) -> anyhow::Result<Exi
             let told = asked.post("/invitations", Value::Object(order)).await?;
             asked.finish(&told, told::invitation)
         }
+        Action::Invitations { action } => asked.invitations(action).await,
         Action::List => {
             let told = asked.ask(Method::GET, "", Vec::new()).await?;
             asked.finish(&told, told::all)
@@ -189,6 +206,20 @@ impl Asked {
         let path = format!("/{name}/{step}");
         let told = self.ask(Method::POST, &path, Vec::new()).await?;
         self.finish(&told, told::one)
+    }
+
+    async fn invitations(&self, action: InvitationAction) -> anyhow::Result<ExitCode> {
+        match action {
+            InvitationAction::List => {
+                let told = self.ask(Method::GET, "/invitations", Vec::new()).await?;
+                self.finish(&told, told::invitations)
+            }
+            InvitationAction::Withdraw { id } => {
+                let path = format!("/invitations/{id}");
+                let told = self.ask(Method::DELETE, &path, Vec::new()).await?;
+                self.finish(&told, |_| format!("{id} is withdrawn.\n"))
+            }
+        }
     }
 
     /// Looks first, asks whoever sits here, and accepts then.
@@ -249,7 +280,7 @@ fn line_of(invitation: &str) -> anyhow::Result<String> {
     if invitation != "-" {
         return Ok(invitation.to_owned());
     }
-    let read = std::io::read_to_string(stdin());
+    let read = io::read_to_string(stdin());
     Ok(read
         .context("cannot read standard input")?
         .trim()
@@ -263,8 +294,13 @@ fn confirmed() -> anyhow::Result<bool> {
         );
     }
     print::error("Do both fingerprints agree with what the other side sees? Type `yes` to pair: ")?;
+    agreed(stdin().lock()).context("cannot read the answer")
+}
+
+/// Whether somebody wrote the one word that counts; an end without a line is a no.
+fn agreed(mut typed: impl BufRead) -> io::Result<bool> {
     let mut answer = String::new();
-    stdin().lock().read_line(&mut answer)?;
+    typed.read_line(&mut answer)?;
     Ok(answer.trim().eq_ignore_ascii_case("yes"))
 }
 
@@ -294,8 +330,26 @@ fn limit(text: &str) -> Result<Limit, String> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_yes_is_a_yes() {
+        for (typed, expected) in [
+            ("yes\n", true),
+            (" YES \r\n", true),
+            ("yes", true),
+            ("y\n", false),
+            ("no\nyes\n", false),
+            ("\nyes\n", false),
+            ("yes please\n", false),
+            ("", false),
+        ] {
+            assert_eq!(agreed(typed.as_bytes()).unwrap(), expected, "{typed:?}");
+        }
+        assert!(agreed(&b"\xff\n"[..]).is_err());
+    }
 
     #[test]
     fn times_and_limits_are_read() {

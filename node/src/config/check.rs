@@ -40,7 +40,8 @@ pub(super) fn warnings(settings: &NodeSettings) -> Vec<String> {
         .unwrap_or_default()
 }
 
-/// Checks the peers' folder against a configuration that is fine by itself.
+/// Checks what is outside a configuration that is fine by itself: the peers' folder, and the certificates for single peers.
+/// A node starts without those, because they may come later, as they may change; calls to that peer fail meanwhile.
 pub(super) fn files(settings: &NodeSettings, source: ConfigSource) -> Result<usize, Problems> {
     let origin = origin(settings).map_err(|what| {
         let mut problems = Problems::default();
@@ -49,8 +50,19 @@ pub(super) fn files(settings: &NodeSettings, source: ConfigSource) -> Result<usi
     })?;
     let federation = Arc::new(federation(settings, &origin)?);
     let folder = source.resolve(&settings.federation.peers_dir);
-    let files = PeerFiles::start(federation, source, folder, settings.peers.clone())?;
-    Ok(files.in_folder())
+    let peers = settings.peers.clone();
+    let files = PeerFiles::start(Arc::clone(&federation), source, folder, peers)?;
+    let mut problems = Problems::default();
+    for peer in federation.roster().peers() {
+        if let Some(Err(error)) = peer.tls_files().map(|files| files.check()) {
+            let at = format!("peers.{}.tls", peer.name);
+            problems.add(&at, error.to_string());
+        }
+    }
+    match problems.is_empty() {
+        true => Ok(files.in_folder()),
+        false => Err(problems),
+    }
 }
 
 fn origin_and_federation(settings: &NodeSettings, problems: &mut Problems) {

@@ -131,11 +131,14 @@ fn what_is_hardly_meant_so_is_a_warning() {
     let weak = format!("shared_secret = \"{}\"", "ab".repeat(20));
     let one_group = "all who hold federation.shared_secret are one caller: rights, limits and suspensions of single peers do \
                      not hold for their calls; Ed25519 gives each an identity";
-    check(
-        &weak,
-        &["federation.shared_secret is easy to guess", one_group],
-    );
-    check(&format!("shared_secret = \"{SECRET}\""), &[one_group]);
+    let taken = "federation.inbound_allow_legacy_secret is on: whoever sees one call with the shared secret can make any other; \
+                 turn it off once all peers send tokens";
+    let guessed = "federation.shared_secret is easy to guess";
+    check(&weak, &[guessed, one_group, taken]);
+    let strong = format!("shared_secret = \"{SECRET}\"");
+    check(&strong, &[one_group, taken]);
+    let tokens_only = format!("{strong}\ninbound_allow_legacy_secret = false");
+    check(&tokens_only, &[one_group]);
     check(&format!("ed25519_seed = \"{}\"", "11".repeat(32)), &[]);
     check(
         "",

@@ -20,7 +20,7 @@ use crate::edge::auth::{self, Caller};
 use crate::edge::{Edge, limits, only};
 use crate::error::{Failure, Gate};
 use crate::federation::Federation;
-use crate::pairing::{Ask, Command, InviteOrder, PAIR_PATH, PairingError, RotateOrder};
+use crate::pairing::{Ask, Command, PAIR_PATH, PairingError};
 
 /// Largest body: an invitation, an answer to it, and some words.
 const MAX_BODY: usize = 48 * 1024;
@@ -80,11 +80,22 @@ impl Guests {
     }
 }
 
+type Told = Result<HttpResponse, Failure>;
+
 /// The paths of peers.
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     config
         .service(only(&["/api/peers"], web::get().to(list)))
-        .service(only(&["/api/peers/invitations"], web::post().to(invite)))
+        .service(
+            web::resource("/api/peers/invitations")
+                .route(web::get().to(invitations))
+                .route(web::post().to(invite))
+                .default_service(web::to(super::operator::wrong_method)),
+        )
+        .service(only(
+            &["/api/peers/invitations/{id}"],
+            web::delete().to(withdraw),
+        ))
         .service(only(&["/api/peers/accept"], web::post().to(accept)))
         .service(only(&["/api/peers/rotate-key"], web::post().to(rotate)))
         .service(
@@ -100,13 +111,8 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .service(only(&[PAIR_PATH], web::post().to(join)));
 }
 
-async fn list(
-    request: HttpRequest,
-    payload: web::Payload,
-    edge: web::Data<Edge>,
-) -> Result<HttpResponse, Failure> {
-    let (caller, _) = enter(&request, payload, &edge).await?;
-    run(&request, &edge, &caller, Command::List).await
+async fn list(request: HttpRequest, payload: web::Payload, edge: web::Data<Edge>) -> Told {
+    told_to(&request, payload, &edge, Command::List).await
 }
 
 async fn show(
@@ -114,45 +120,33 @@ async fn show(
     payload: web::Payload,
     edge: web::Data<Edge>,
     name: web::Path<String>,
-) -> Result<HttpResponse, Failure> {
-    let (caller, _) = enter(&request, payload, &edge).await?;
-    run(&request, &edge, &caller, Command::Show(name.into_inner())).await
+) -> Told {
+    told_to(&request, payload, &edge, Command::Show(name.into_inner())).await
 }
 
-async fn invite(
+async fn invite(request: HttpRequest, payload: web::Payload, edge: web::Data<Edge>) -> Told {
+    ordered(&request, payload, &edge, Command::Invite).await
+}
+
+async fn invitations(request: HttpRequest, payload: web::Payload, edge: web::Data<Edge>) -> Told {
+    told_to(&request, payload, &edge, Command::Invitations).await
+}
+
+async fn withdraw(
     request: HttpRequest,
     payload: web::Payload,
     edge: web::Data<Edge>,
-) -> Result<HttpResponse, Failure> {
-    let (caller, body) = enter(&request, payload, &edge).await?;
-    match order::<InviteOrder>(&body) {
-        Ok(order) => run(&request, &edge, &caller, Command::Invite(order)).await,
-        Err(error) => Ok(refused(&error)),
-    }
+    id: web::Path<String>,
+) -> Told {
+    told_to(&request, payload, &edge, Command::Withdraw(id.into_inner())).await
 }
 
-async fn accept(
-    request: HttpRequest,
-    payload: web::Payload,
-    edge: web::Data<Edge>,
-) -> Result<HttpResponse, Failure> {
-    let (caller, body) = enter(&request, payload, &edge).await?;
-    match order(&body) {
-        Ok(order) => run(&request, &edge, &caller, Command::Accept(order)).await,
-        Err(error) => Ok(refused(&error)),
-    }
+async fn accept(request: HttpRequest, payload: web::Payload, edge: web::Data<Edge>) -> Told {
+    ordered(&request, payload, &edge, Command::Accept).await
 }
 
-async fn rotate(
-    request: HttpRequest,
-    payload: web::Payload,
-    edge: web::Data<Edge>,
-) -> Result<HttpResponse, Failure> {
-    let (caller, body) = enter(&request, payload, &edge).await?;
-    match order::<RotateOrder>(&body) {
-        Ok(order) => run(&request, &edge, &caller, Command::RotateKey(order)).await,
-        Err(error) => Ok(refused(&error)),
-    }
+async fn rotate(request: HttpRequest, payload: web::Payload, edge: web::Data<Edge>) -> Told {
+    ordered(&request, payload, &edge, Command::RotateKey).await
 }
 
 async fn revoke(
@@ -160,9 +154,8 @@ async fn revoke(
     payload: web::Payload,
     edge: web::Data<Edge>,
     name: web::Path<String>,
-) -> Result<HttpResponse, Failure> {
-    let (caller, _) = enter(&request, payload, &edge).await?;
-    run(&request, &edge, &caller, Command::Revoke(name.into_inner())).await
+) -> Told {
+    told_to(&request, payload, &edge, Command::Revoke(name.into_inner())).await
 }
 
 async fn shift(
@@ -170,13 +163,37 @@ async fn shift(
     payload: web::Payload,
     edge: web::Data<Edge>,
     name: web::Path<String>,
-) -> Result<HttpResponse, Failure> {
-    let (caller, _) = enter(&request, payload, &edge).await?;
+) -> Told {
     let command = match request.path().ends_with("/resume") {
         true => Command::Resume(name.into_inner()),
         false => Command::Suspend(name.into_inner()),
     };
-    run(&request, &edge, &caller, command).await
+    told_to(&request, payload, &edge, command).await
+}
+
+/// A command that the path says already.
+async fn told_to(
+    request: &HttpRequest,
+    payload: web::Payload,
+    edge: &Edge,
+    command: Command,
+) -> Told {
+    let (caller, _) = enter(request, payload, edge).await?;
+    run(request, edge, &caller, command).await
+}
+
+/// A command whose order is in the body.
+async fn ordered<T: DeserializeOwned>(
+    request: &HttpRequest,
+    payload: web::Payload,
+    edge: &Edge,
+    command: fn(T) -> Command,
+) -> Told {
+    let (caller, body) = enter(request, payload, edge).await?;
+    match order(&body) {
+        Ok(order) => run(request, edge, &caller, command(order)).await,
+        Err(error) => Ok(refused(&error)),
+    }
 }
 
 /// `POST /api/mesh/federation/pair`: open, because whoever was invited is nobody here yet. What is in the body has to prove
@@ -251,7 +268,10 @@ async fn run(
     caller: &Caller,
     command: Command,
 ) -> Result<HttpResponse, Failure> {
-    let is_decision = !matches!(command, Command::List | Command::Show(_));
+    let is_decision = !matches!(
+        command,
+        Command::List | Command::Show(_) | Command::Invitations
+    );
     let is_acceptance = matches!(command, Command::Accept(_));
     let word = word(&command);
     let about = subject(&command);
@@ -299,6 +319,8 @@ fn word(command: &Command) -> &'static str {
         Command::List => "list",
         Command::Show(_) => "show",
         Command::Invite(_) => "invite",
+        Command::Invitations => "invitations",
+        Command::Withdraw(_) => "withdraw_invitation",
         Command::Accept(order) if order.confirm => "accept",
         Command::Accept(_) => "look_at_invitation",
         Command::Suspend(_) => "suspend",
@@ -316,7 +338,12 @@ fn subject(command: &Command) -> Option<String> {
         }
         Command::Invite(order) => order.name.clone(),
         Command::Accept(order) => order.name.clone(),
-        Command::List | Command::Show(_) | Command::RotateKey(_) | Command::Join(_) => None,
+        Command::List
+        | Command::Show(_)
+        | Command::Invitations
+        | Command::Withdraw(_)
+        | Command::RotateKey(_)
+        | Command::Join(_) => None,
     }
 }
 

@@ -136,7 +136,7 @@ impl Clients {
     }
 }
 
-fn files_of(files: &TlsFiles) -> ClientFiles<'_> {
+pub(super) fn files_of(files: &TlsFiles) -> ClientFiles<'_> {
     ClientFiles {
         ca: files.ca.as_deref(),
         identity: files.identity.as_ref().map(|(certificate, key)| Identity {

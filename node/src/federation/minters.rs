@@ -107,6 +107,10 @@ pub(super) fn minters(
 const ONE_GROUP: &str = "all who hold federation.shared_secret are one caller: rights, limits and suspensions of single peers do \
                          not hold for their calls; Ed25519 gives each an identity";
 
+/// What is told while the secret itself is taken where a token should be.
+const SECRET_TAKEN: &str = "federation.inbound_allow_legacy_secret is on: whoever sees one call with the shared secret can make any \
+                            other; turn it off once all peers send tokens";
+
 /// Keys that are missing. A peer in `[[peers]]` is there to be called and to call, so its absence is a mistake. With the
 /// variables of Hive and Pilox alone a node starts as theirs do, and refuses what it cannot verify.
 pub(super) fn check_keys(
@@ -121,6 +125,9 @@ pub(super) fn check_keys(
     }
     if matches!(minters, Minters::SharedSecret { .. }) {
         warnings.push(ONE_GROUP.to_owned());
+    }
+    if settings.shared_secret.is_some() && settings.inbound_allow_legacy_secret {
+        warnings.push(SECRET_TAKEN.to_owned());
     }
     if !matches!(minters, Minters::Nothing) {
         return;

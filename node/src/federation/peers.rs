@@ -268,6 +268,12 @@ impl Peer {
         Some(keys::to_hex(&key.public_key))
     }
 
+    /// Whether one of its keys ended in the seconds from `since` up to `now`: what came with it may not go on.
+    pub(super) fn lost_key(&self, since: i64, now: i64) -> bool {
+        let ended = |last: i64| since <= last && last < now;
+        self.keys.iter().any(|key| key.not_after.is_some_and(ended))
+    }
+
     /// Whether what was begun with this peer may go on with what it has become.
     pub(super) fn goes_on_as(&self, now: &Self) -> bool {
         let keeps = |key: &PeerKey| {

@@ -109,12 +109,36 @@ pub struct Roster {
 }
 
 impl Roster {
-    /// Builds a roster and its verifier, after `before`: a peer that is what it was there keeps its signal. Of two peers
-    /// with one name or origin, only the first can be found by it.
+    /// Builds a roster and its verifier. Of two peers with one name or origin, only the first can be found by it.
     ///
     /// # Errors
     /// When a key is not usable.
-    pub fn new(peers: Vec<Peer>, trust: &Trust, before: Option<&Self>) -> Result<Self, KeyError> {
+    pub fn new(peers: Vec<Peer>, trust: &Trust) -> Result<Self, KeyError> {
+        Self::build(peers, trust, |_| None)
+    }
+
+    /// The same after `before`: a peer keeps the signal that it had there if it is what it was, and `goes_on` has nothing
+    /// against it.
+    ///
+    /// # Errors
+    /// When a key is not usable.
+    pub(super) fn after(
+        peers: Vec<Peer>,
+        trust: &Trust,
+        before: &Self,
+        goes_on: impl Fn(&Peer) -> bool,
+    ) -> Result<Self, KeyError> {
+        Self::build(peers, trust, |peer| {
+            let was = before.by_origin(&peer.origin)?;
+            (was.goes_on_as(peer) && goes_on(was)).then(|| was.cut.clone())
+        })
+    }
+
+    fn build(
+        peers: Vec<Peer>,
+        trust: &Trust,
+        cut_before: impl Fn(&Peer) -> Option<Cut>,
+    ) -> Result<Self, KeyError> {
         let verifier = match trust {
             Trust::Nobody => None,
             Trust::SharedSecret(verifier) => Some(verifier.clone()),
@@ -128,12 +152,8 @@ impl Roster {
         let (mut by_name, mut by_origin) = (BTreeMap::new(), BTreeMap::new());
         let mut shared = Vec::with_capacity(peers.len());
         for mut peer in peers {
-            let was = before.and_then(|before| before.by_origin(&peer.origin));
             // Never that of the part it came from: it may have fired for an earlier roster.
-            peer.cut = match was.filter(|was| was.goes_on_as(&peer)) {
-                Some(was) => was.cut.clone(),
-                None => Cut::default(),
-            };
+            peer.cut = cut_before(&peer).unwrap_or_default();
             let peer = Arc::new(peer);
             by_name
                 .entry(Arc::clone(&peer.name))
@@ -172,10 +192,10 @@ impl Roster {
     }
 
     /// Tells whatever was begun with a peer that this is not what `after` has.
-    pub(super) fn cut_what_ended(&self, after: &Self) {
+    pub(super) fn cut_what_ended(&self, after: &Self, goes_on: impl Fn(&Peer) -> bool) {
         for was in &self.peers {
             let is = after.by_origin(&was.origin);
-            if !is.is_some_and(|is| was.goes_on_as(is)) {
+            if !is.is_some_and(|is| was.goes_on_as(is) && goes_on(was)) {
                 was.cut.fire();
             }
         }

@@ -1,13 +1,14 @@
 //! The rules of federation with their keys: which tokens are good, and what we sign our own with.
 //!
 //! Built once from the settings and shared by all workers; only the roster in it can be replaced. Nothing here waits.
+//! `settled` is what the settings come to.
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use archipel_kit::settings::{Problems, Secret};
 use archipel_protocol::federation::{
-    Delegation, KeyError, Minter, PeerKey, Policy, Verified, Verifier, VerifyError, claimed, keys,
+    Delegation, KeyError, Minter, PeerKey, Policy, Verified, VerifyError, claimed, keys,
 };
 use archipel_protocol::ids::Origin;
 use archipel_protocol::names::Dialect;
@@ -25,8 +26,9 @@ use crate::federation::settings::{Algorithm, FederationSettings, PeerSettings};
 use crate::federation::{Acting, FederationRefusal, PeerIdentity, Proof};
 use crate::replay::{ClaimId, ClaimScope};
 
-/// The longest life of a token that is taken (the contract lets nobody mint a longer one).
-const MAX_TOKEN_LIFE_SECONDS: u64 = 3600;
+mod settled;
+
+use settled::{known_as, policy, refuse_listed_twice, trust};
 
 /// A token that is good but for the question whether it was used before.
 #[derive(Debug, PartialEq, Eq)]
@@ -94,7 +96,7 @@ impl Federation {
             check_keys(settings, &minters, peers, &mut problems, &mut warnings);
         }
         let built = trust(settings, dialect).and_then(|trust| {
-            let roster = Roster::new(parts.merged(&peer_rules), &trust, None)?;
+            let roster = Roster::new(parts.merged(&peer_rules), &trust)?;
             Ok((trust, roster))
         });
         let built = built.map_err(|error| {
@@ -173,16 +175,39 @@ impl Federation {
     ///
     /// [`Peer::cut`]: crate::federation::peers::Peer::cut
     pub fn replace(&self, change: impl FnOnce(&mut RosterParts)) -> Result<(), KeyError> {
+        self.rebuild(change, |_| true)
+    }
+
+    /// Ends what was begun by peers of which a key ended in the seconds from `since` up to `now` (Unix seconds). Who has
+    /// another key may begin anew.
+    ///
+    /// # Errors
+    /// When a key is not usable; the roster stays as it was.
+    pub fn end_keys(&self, since: i64, now: i64) -> Result<(), KeyError> {
+        let goes_on = |peer: &Peer| !peer.lost_key(since, now);
+        // With a shared secret, keys decide nothing.
+        let all_go_on = self.roster.load().peers().iter().all(|peer| goes_on(peer));
+        if all_go_on || self.algorithm != Algorithm::Ed25519 {
+            return Ok(());
+        }
+        self.rebuild(|_| {}, goes_on)
+    }
+
+    fn rebuild(
+        &self,
+        change: impl FnOnce(&mut RosterParts),
+        goes_on: impl Fn(&Peer) -> bool,
+    ) -> Result<(), KeyError> {
         let mut parts = self.parts.lock();
         let mut next = parts.clone();
         change(&mut next);
         let before = self.roster.load_full();
         let merged = next.merged(&self.peer_rules);
-        let after = Arc::new(Roster::new(merged, &self.trust, Some(&before))?);
+        let after = Arc::new(Roster::after(merged, &self.trust, &before, &goes_on)?);
         *parts = next;
         self.roster.store(Arc::clone(&after));
         // Only now: whoever hears of it and comes again meets the new roster.
-        before.cut_what_ended(&after);
+        before.cut_what_ended(&after, goes_on);
         Ok(())
     }
 
@@ -404,83 +429,8 @@ impl Federation {
     }
 }
 
-fn unix_seconds(now_ms: u64) -> i64 {
+pub(super) fn unix_seconds(now_ms: u64) -> i64 {
     i64::try_from(now_ms / 1000).unwrap_or(i64::MAX)
-}
-
-fn policy(settings: &FederationSettings, audience: String) -> Policy {
-    Policy {
-        audience: Some(audience),
-        require_audience: settings.require_audience,
-        require_jti: settings.require_jti,
-        skew_seconds: settings.clock_skew.as_secs(),
-        max_lifetime_seconds: Some(MAX_TOKEN_LIFE_SECONDS + settings.clock_skew.as_secs()),
-    }
-}
-
-fn trust(settings: &FederationSettings, dialect: Dialect) -> Result<Trust, KeyError> {
-    match (settings.algorithm_in_force(), &settings.shared_secret) {
-        (Algorithm::Ed25519, _) => Ok(Trust::PeerKeys),
-        (_, None) => Ok(Trust::Nobody),
-        (_, Some(secret)) => {
-            let mut issuers = vec![dialect.hs256_issuer()];
-            if settings.accept_both_dialects {
-                issuers.push(dialect.other().hs256_issuer());
-            }
-            Verifier::hs256(secret.expose(), &issuers).map(Trust::SharedSecret)
-        }
-    }
-}
-
-/// The variables may not name a peer that `[[peers]]` has: of the two, one is not what the operator means.
-fn refuse_listed_twice(parts: &RosterParts, problems: &mut Problems) {
-    for listed in &parts.variables {
-        if parts
-            .configured
-            .iter()
-            .any(|known| known.origin == listed.origin)
-        {
-            let what = format!("`{}` is the origin of an earlier peer", listed.origin);
-            problems.add("federation.peer_origins", what);
-        }
-    }
-}
-
-/// Under what peers know us: what their tokens must name, and what ours are signed as.
-struct KnownAs {
-    origin: Origin,
-    audience: String,
-}
-
-fn known_as(settings: &FederationSettings, own: &Origin, problems: &mut Problems) -> KnownAs {
-    let configured = settings
-        .audience
-        .as_deref()
-        .map(str::trim)
-        .filter(|text| !text.is_empty());
-    let Some(text) = configured else {
-        return KnownAs {
-            origin: own.clone(),
-            audience: own.to_string(),
-        };
-    };
-    if settings.algorithm_in_force() != Algorithm::Ed25519 {
-        return KnownAs {
-            origin: own.clone(),
-            audience: text.to_owned(),
-        };
-    }
-    let origin = Origin::parse(text).unwrap_or_else(|error| {
-        problems.add(
-            "federation.audience",
-            format!("must be the origin by which peers know us: {error}"),
-        );
-        own.clone()
-    });
-    KnownAs {
-        audience: origin.to_string(),
-        origin,
-    }
 }
 
 #[cfg(test)]

@@ -50,8 +50,9 @@ settings! {
         /// Addresses and networks from which peers may call. Empty: from everywhere. What is neither lets nobody in.
         pub inbound_allowlist: Vec<String> = [], in 0..=1024, env ["MESH_FEDERATION_INBOUND_ALLOWLIST"], example ["203.0.113.0/24"];
         /// How often peers may call from one address in each `rate_limit_window`; those with a `limit` of their own as often as
-        /// that says. While Redis does not answer, peers with a limit may not call.
-        pub rate_limit: u32 = 100, in 1..=100000, env ["MESH_FEDERATION_RATE_LIMIT_MAX"];
+        /// that says. While Redis does not answer, peers with a limit may not call. Hive and Pilox have 100, which a single
+        /// busy agent uses up in a moment; what a single peer may do, its own `limit` says better.
+        pub rate_limit: u32 = 6000, in 1..=100000, env ["MESH_FEDERATION_RATE_LIMIT_MAX"];
         /// See `rate_limit`.
         pub rate_limit_window: Duration = "60s", in "1s"..="1d", env ["MESH_FEDERATION_RATE_LIMIT_WINDOW_MS"];
         /// Whether HS256 tokens of the other dialect are taken. They are signed with the same secret.

@@ -14,6 +14,7 @@ use crate::federation::Federation;
 use crate::federation::files::PeerFiles;
 use crate::federation::manifest::{ManifestFault, ManifestIssue, ManifestStatus};
 use crate::federation::peers::{Peer, PeerSource};
+use crate::federation::rules::unix_seconds;
 use crate::metrics::{FilesLooked, RosterMetrics};
 
 /// How often the metrics are brought up to date.
@@ -38,10 +39,17 @@ pub async fn watch_files(
     }
 }
 
-/// Keeps the metrics of the roster, and warns once a day of peers that somebody should look at again; without end.
+/// Keeps the metrics of the roster, ends what came with a key that is over, and warns once a day of peers that somebody
+/// should look at again; without end.
 pub async fn report(federation: Arc<Federation>, metrics: RosterMetrics, clock: Arc<dyn Clock>) {
     let mut warned = None;
+    let mut looked = unix_seconds(clock.now_ms());
     loop {
+        let now = unix_seconds(clock.now_ms());
+        if let Err(error) = federation.end_keys(looked, now) {
+            tracing::error!(%error, "what came with a key that is over cannot be ended");
+        }
+        looked = now;
         let today = day_of(clock.now_ms());
         let roster = federation.roster();
         for source in PeerSource::ALL {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use archipel_protocol::federation::invitation::Grant;
+use archipel_protocol::federation::invitation::{Grant, Invitation};
 use archipel_protocol::federation::{PeerKey, keys};
 use archipel_protocol::ids::Origin;
 use serde::de::DeserializeOwned;
@@ -22,6 +22,7 @@ use crate::store::peers::{PeerChange, PeerRow, PeerRows};
 const PEER: &str = "peer:";
 const MARK: &str = "mark:";
 const RING: &str = "ring";
+const OPEN: &str = "open:";
 
 /// Everything that is kept about peers.
 #[derive(Debug, Clone, Default)]
@@ -29,6 +30,8 @@ pub(super) struct Book {
     pub(super) peers: BTreeMap<Origin, PairedPeer>,
     pub(super) marks: BTreeMap<Origin, Mark>,
     pub(super) ring: Option<KeyRing>,
+    /// Our invitations that nobody has taken. Without its signature an invitation lets nobody in.
+    pub(super) open: BTreeMap<Uuid, Invitation>,
 }
 
 /// A node that paired with us.
@@ -88,6 +91,9 @@ impl Book {
         } else if let Some(origin) = row.id.strip_prefix(MARK) {
             let origin = Origin::from_str(origin).ok()?;
             self.marks.insert(origin, read(row)?);
+        } else if let Some(id) = row.id.strip_prefix(OPEN) {
+            let id = Uuid::from_str(id).ok()?;
+            self.open.insert(id, read(row)?);
         } else if &*row.id == RING {
             self.ring = Some(read(row)?);
         }
@@ -169,6 +175,14 @@ pub(super) fn keep_mark(origin: &Origin, mark: &Mark) -> PeerChange {
 
 pub(super) fn forget_mark(origin: &Origin) -> PeerChange {
     PeerChange::Forget(format!("{MARK}{origin}").into())
+}
+
+pub(super) fn keep_open(invitation: &Invitation) -> PeerChange {
+    keep(&format!("{OPEN}{}", invitation.id), invitation)
+}
+
+pub(super) fn forget_open(id: Uuid) -> PeerChange {
+    PeerChange::Forget(format!("{OPEN}{id}").into())
 }
 
 pub(super) fn keep_ring(ring: &KeyRing) -> PeerChange {

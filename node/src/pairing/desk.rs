@@ -39,7 +39,13 @@ impl Desk {
         match command {
             Command::List => Ok(view::all(&self.view_ports(), &self.read().await?)),
             Command::Show(name) => self.shown(&name).await,
-            Command::Invite(order) => self.invite(order),
+            Command::Invite(order) => self.invite(order).await,
+            Command::Invitations => Ok(view::open(&self.read().await?, self.now())),
+            Command::Withdraw(id) => {
+                let id = id.parse().map_err(|_| PairingError::NotFound)?;
+                self.decide(|view| plan::withdraw(view, id)).await?;
+                Ok(Value::Null)
+            }
             Command::Accept(order) => self.accept(order).await,
             Command::Join(order) => self.join(order).await,
             Command::RotateKey(order) => self.rotate(&order).await,

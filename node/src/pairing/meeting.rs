@@ -43,7 +43,7 @@ const MAX_ANSWER: usize = 128 * 1024;
 const CLAIM_LIMIT: Duration = Duration::from_secs(2);
 
 impl Desk {
-    pub(super) fn invite(&self, order: InviteOrder) -> Result<Value, PairingError> {
+    pub(super) async fn invite(&self, order: InviteOrder) -> Result<Value, PairingError> {
         let own = self.present_keys()?;
         plan::check_terms(&order.grant, order.review_by.as_deref())?;
         let life = order.expires_in.unwrap_or(LIFE_SECONDS);
@@ -69,6 +69,7 @@ impl Desk {
         let line = signed.ok_or_else(without_key)?;
         // Checked as whoever accepts will check it.
         Invitation::parse(&line, now)?;
+        self.decide(|view| plan::open(view, &invitation)).await?;
         Ok(view::invitation(&invitation, &line))
     }
 

@@ -3,18 +3,23 @@
 
 use archipel_protocol::federation::invitation::{Acceptance, Invitation};
 use archipel_protocol::ids::Origin;
+use uuid::Uuid;
 
 use crate::federation::peers::{Peer, PeerSource, is_name};
 use crate::federation::roster::Roster;
 use crate::pairing::PairingError;
 use crate::pairing::book::{
-    Book, Mark, PairedKey, PairedPeer, forget_mark, forget_peer, keep_mark, keep_peer,
+    Book, Mark, PairedKey, PairedPeer, forget_mark, forget_open, forget_peer, keep_mark, keep_open,
+    keep_peer,
 };
 use crate::pairing::grant;
 use crate::store::peers::PeerChange;
 
 /// How long it is remembered that a peer that paired was revoked, in seconds: longer than any invitation lives.
 const REVOKED_FOR: i64 = 31 * 24 * 3600;
+
+/// Most invitations that are open at once: an operator sees them all.
+const MAX_OPEN: usize = 256;
 
 /// What a decision is made over.
 #[derive(Clone, Copy)]
@@ -126,6 +131,31 @@ fn swept(view: View<'_>) -> Vec<PeerChange> {
     marks.map(|(origin, _)| forget_mark(origin)).collect()
 }
 
+/// An invitation is open until somebody takes it, it is withdrawn, or its time is over.
+pub(super) fn open(
+    view: View<'_>,
+    invitation: &Invitation,
+) -> Result<Vec<PeerChange>, PairingError> {
+    let is_over = |open: &&Invitation| open.expires_at < view.now;
+    let over = view.book.open.values().filter(is_over);
+    let mut changes: Vec<PeerChange> = over.map(|open| forget_open(open.id)).collect();
+    if view.book.open.len() - changes.len() >= MAX_OPEN {
+        return Err(PairingError::Conflict(format!(
+            "{MAX_OPEN} invitations are open already: withdraw some (`archipel peers invitations list`)"
+        )));
+    }
+    changes.push(keep_open(invitation));
+    Ok(changes)
+}
+
+/// An invitation is not taken any more.
+pub(super) fn withdraw(view: View<'_>, id: Uuid) -> Result<Vec<PeerChange>, PairingError> {
+    match view.book.open.contains_key(&id) {
+        true => Ok(vec![forget_open(id)]),
+        false => Err(PairingError::NotFound),
+    }
+}
+
 /// Whether whoever answers an invitation may become a peer, before it is taken: what fails here costs no invitation.
 ///
 /// # Errors
@@ -135,6 +165,11 @@ pub(super) fn check_guest(
     invitation: &Invitation,
     acceptance: &Acceptance,
 ) -> Result<(), PairingError> {
+    if !view.book.open.contains_key(&invitation.id) {
+        return Err(PairingError::Refused(
+            "the invitation was taken already, or withdrawn: ask for a new one",
+        ));
+    }
     let origin = &acceptance.origin;
     let mark = view.book.marks.get(origin);
     if mark.is_some_and(|mark| mark.revoked && mark.since >= invitation.issued_at) {
@@ -197,7 +232,7 @@ pub(super) fn take_guest(
         true => keep_mark(&origin, &held),
         false => forget_mark(&origin),
     };
-    Ok(vec![keep_peer(&peer), mark])
+    Ok(vec![forget_open(invitation.id), keep_peer(&peer), mark])
 }
 
 /// Words that stand in the place of a name below `/api/peers`.

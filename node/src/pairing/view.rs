@@ -70,9 +70,26 @@ pub(super) fn key(key: &[u8; 32], not_after: Option<i64>) -> Value {
     })
 }
 
+/// Our invitations that somebody may still take; the one that ends first stands first.
+pub(super) fn open(book: &Book, now: i64) -> Value {
+    let open = book.open.values().filter(|open| open.expires_at >= now);
+    let mut open: Vec<&Invitation> = open.collect();
+    open.sort_by_key(|open| open.expires_at);
+    let shown: Vec<Value> = open.into_iter().map(open_invitation).collect();
+    json!({"invitations": shown})
+}
+
+/// A new invitation, with the line to hand over.
 pub(super) fn invitation(invitation: &Invitation, line: &str) -> Value {
+    let mut shown = open_invitation(invitation);
+    if let Some(members) = shown.as_object_mut() {
+        members.insert("invitation".to_owned(), line.into());
+    }
+    shown
+}
+
+fn open_invitation(invitation: &Invitation) -> Value {
     json!({
-        "invitation": line,
         "id": invitation.id,
         "expiresAt": moment(invitation.expires_at),
         "origin": invitation.origin.as_str(),

@@ -178,6 +178,46 @@ async fn trust_is_taken_back_and_given_again() {
 }
 
 #[tokio::test]
+async fn an_open_invitation_is_listed_and_withdrawn() {
+    let (alpha, beta) = nodes();
+    let told = shown(
+        alpha.origin(),
+        &["invite", "--allow-private", "--name", "beta"],
+    )
+    .await;
+    let (line, id) = (
+        told["invitation"].as_str().unwrap(),
+        told["id"].as_str().unwrap(),
+    );
+    let open =
+        async || shown(alpha.origin(), &["invitations", "list"]).await["invitations"].clone();
+    let listed = open().await;
+    assert_eq!(
+        (&listed[0]["id"], &listed[0]["name"], &listed[1]),
+        (&told["id"], &json!("beta"), &json!(null))
+    );
+    // What is listed is not what can be handed over.
+    assert_eq!(listed[0]["invitation"], json!(null));
+    assert!(
+        done(alpha.origin(), &["invitations", "list"])
+            .await
+            .contains(id)
+    );
+
+    done(alpha.origin(), &["invitations", "withdraw", id]).await;
+    assert_eq!(open().await, json!([]));
+    let late = accepted(beta.origin(), line, "alpha").await;
+    assert!(late.err.contains("withdrawn"), "{late:?}");
+    for unknown in [id, "nonsense"] {
+        let again = peers(alpha.origin(), &["invitations", "withdraw", unknown]).await;
+        assert_eq!(again.code, Some(1), "{again:?}");
+    }
+    // One that is taken is not open any more.
+    pair(alpha.origin(), beta.origin()).await;
+    assert_eq!(open().await, json!([]));
+}
+
+#[tokio::test]
 async fn an_invitation_is_taken_only_as_it_is_meant() {
     let (alpha, beta) = nodes();
     // Private addresses are not called because a stranger says so.

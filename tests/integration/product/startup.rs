@@ -147,6 +147,34 @@ async fn a_good_configuration_is_fine() {
 }
 
 #[tokio::test]
+async fn certificates_for_single_peers_are_looked_at() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("ca.pem");
+    let config = format!(
+        "[federation]\nenabled = true\nshared_secret = \"{}\"\n[[peers]]\nname = \"beta\"\norigin = \"https://beta.example\"\n\
+         tls.ca_file = \"{}\"\n",
+        "0123456789abcdef".repeat(2),
+        ca.display()
+    );
+    for held in [None, Some("no certificate")] {
+        if let Some(held) = held {
+            std::fs::write(&ca, held).unwrap();
+        }
+        let told = archipel_with(&config, &["check-config"], &[]).await;
+        assert_eq!(told.code, Some(2), "{told:?}");
+        assert!(told.err.contains("peers.beta.tls"), "{told:?}");
+    }
+    let good = rcgen::generate_simple_self_signed(vec!["beta.example".to_owned()]).unwrap();
+    std::fs::write(&ca, good.cert.pem()).unwrap();
+    let told = archipel_with(&config, &["check-config"], &[]).await;
+    assert_eq!(told.code, Some(0), "{told:?}");
+    // What a shared secret means is told, and what is worse about it.
+    for warned in ["one caller", "inbound_allow_legacy_secret"] {
+        assert!(told.err.contains(warned), "{told:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_example_is_complete_and_loads() {
     let printed = archipel(&["example-config"]).await;
     assert_eq!((printed.code, printed.err.as_str()), (Some(0), ""));

@@ -89,6 +89,7 @@ async fn what_the_original_told_is_told() {
         in_a_group(config, "pilox", &peers);
         config.add("public = { enabled = true, allowed_methods = [\"tasks/get\"] }");
         config.add("a2a.rate_limit = 100");
+        config.add("federation.rate_limit = 100");
     });
     let vectors: Value = serde_json::from_str(TOLD_BY_THE_ORIGINAL).unwrap();
     let case = &vectors["cases"][0];
@@ -210,9 +211,18 @@ async fn views_are_for_the_operator_and_the_descriptor_for_everybody() {
     }
     let health = seen(&alpha, "/api/system/health").await;
     assert_eq!(
-        health,
-        json!({"status": "healthy", "services": {}, "gpu": null})
+        (&health["status"], &health["gpu"]),
+        (&json!("healthy"), &json!(null))
     );
+    let services = health["services"].as_object().unwrap();
+    assert!(services.contains_key("audit"), "{health}");
+    for (name, service) in services {
+        assert_eq!(
+            service,
+            &json!({"status": "healthy", "latency": 0}),
+            "{name}"
+        );
+    }
 }
 
 #[tokio::test]

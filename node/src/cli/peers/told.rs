@@ -25,6 +25,26 @@ pub(super) fn invitation(told: &Value) -> String {
     text
 }
 
+/// A line for each invitation that is open.
+pub(super) fn invitations(told: &Value) -> String {
+    let open = told.get("invitations").and_then(Value::as_array);
+    let mut text = String::new();
+    for open in open.into_iter().flatten() {
+        let _ = writeln!(
+            text,
+            "{}  expires {}  for {:<24} {}",
+            text_of(open, "id"),
+            text_of(open, "expiresAt"),
+            name_of(open),
+            grants(open),
+        );
+    }
+    if text.is_empty() {
+        text.push_str("no invitation is open\n");
+    }
+    text
+}
+
 /// What is shown before an invitation is accepted.
 pub(super) fn offer(told: &Value) -> String {
     let mut text = String::new();

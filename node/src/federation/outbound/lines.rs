@@ -201,7 +201,7 @@ mod tests {
 
     fn roster(names: &[&str]) -> Roster {
         let peers = names.iter().map(|name| peer(name)).collect();
-        Roster::new(peers, &Trust::Nobody, None).unwrap()
+        Roster::new(peers, &Trust::Nobody).unwrap()
     }
 
     fn lines(clock: &Arc<ManualClock>) -> Lines {

@@ -96,7 +96,7 @@ fn a_name_is_given_once() {
     };
     let expected = ["https://a.example", "https://x.example", "http://x.example"];
     let merged = check(&parts, &expected);
-    let roster = Roster::new(merged.clone(), &Trust::Nobody, None).unwrap();
+    let roster = Roster::new(merged.clone(), &Trust::Nobody).unwrap();
     for peer in &merged {
         let found = roster.by_name(&peer.name).unwrap();
         assert_eq!(found.origin, peer.origin);

@@ -392,6 +392,35 @@ fn what_a_peer_began_ends_when_it_is_no_longer_what_it_was() {
 }
 
 #[test]
+fn what_came_with_a_key_ends_with_it() {
+    let check = |not_after: Option<i64>, since: i64, now: i64, cut_off: bool| {
+        let federation = with_keys();
+        let end = |beta: &mut Peer| {
+            beta.keys
+                .iter_mut()
+                .for_each(|key| key.not_after = not_after)
+        };
+        federation
+            .replace(|parts| parts.configured.iter_mut().for_each(end))
+            .unwrap();
+        let cut = cut_of_beta(&federation);
+        federation.end_keys(since, now).unwrap();
+        assert_eq!(cut.is_cut(), cut_off, "{not_after:?} {since} {now}");
+        // Whoever comes again begins anew, and is not cut off for the same end.
+        let cut = cut_of_beta(&federation);
+        assert!(!cut.is_cut());
+        federation.end_keys(now, now + 10).unwrap();
+        assert!(!cut.is_cut() || not_after.is_some_and(|last| last >= now));
+    };
+    check(None, NOW, NOW + 10, false);
+    check(Some(NOW - 1), NOW, NOW + 10, false);
+    check(Some(NOW), NOW, NOW, false);
+    check(Some(NOW), NOW, NOW + 1, true);
+    check(Some(NOW + 9), NOW, NOW + 10, true);
+    check(Some(NOW + 10), NOW, NOW + 10, false);
+}
+
+#[test]
 fn a_suspended_peer_is_told_nothing_but_is_known_to_us() {
     let federation = with_keys();
     let beta = origin("https://beta.example");

@@ -38,7 +38,9 @@ fn mark(name: &str, revoked: bool, paired: bool) -> PeerChange {
     keep_mark(&origin(name), &mark)
 }
 
-fn book(changes: Vec<PeerChange>) -> Book {
+/// What is kept while our invitation is open.
+fn book(mut changes: Vec<PeerChange>) -> Book {
+    changes.push(keep_open(&invitation()));
     let rows = changes.into_iter().filter_map(|change| match change {
         PeerChange::Keep(row) => Some(row),
         PeerChange::Forget(_) => None,
@@ -59,7 +61,7 @@ fn roster(book: &Book) -> Roster {
     };
     let peers = [delta].into_iter().chain(book.paired());
     let peers = peers.filter(|peer| !is_revoked(peer)).collect();
-    Roster::new(peers, &Trust::Nobody, None).unwrap()
+    Roster::new(peers, &Trust::Nobody).unwrap()
 }
 
 fn over<R>(book: &Book, decide: impl FnOnce(View<'_>) -> R) -> R {
@@ -200,6 +202,12 @@ fn whoever_answers_an_invitation_is_somebody_new_or_the_same() {
     let back = Some("taken back");
     check(&revoked, &invitation(), &acceptance("beta", 2), back);
     check(&revoked, &newer, &acceptance("beta", 2), None);
+    let other = Invitation {
+        id: Uuid::from_u128(8),
+        ..invitation()
+    };
+    let closed = Some("taken already, or withdrawn");
+    check(&empty, &other, &acceptance("beta", 2), closed);
     let full = book(vec![
         keep_peer(&paired("beta", 2)),
         keep_peer(&paired("gamma", 3)),
@@ -266,4 +274,43 @@ fn an_inviter_gets_a_name_that_is_free() {
     check("delta", Some("--name"));
     check("Alpha", Some("no name"));
     check("accept", Some("no name"));
+}
+
+#[test]
+fn an_invitation_is_open_until_it_is_taken_withdrawn_or_over() {
+    let over_since = |seconds: i64, id: u128| Invitation {
+        id: Uuid::from_u128(id),
+        expires_at: NOW - seconds,
+        ..invitation()
+    };
+    let (last, gone) = (over_since(0, 3), over_since(1, 4));
+    let book = book(vec![keep_open(&last), keep_open(&gone)]);
+    let new = over_since(-60, 5);
+    let id = |id: u128| format!("open:{}", Uuid::from_u128(id));
+    let changes = over(&book, |view| open(view, &new)).unwrap();
+    assert_eq!(told(&changes), [format!("-{}", id(4)), id(5)]);
+    let changes = over(&book, |view| withdraw(view, last.id)).unwrap();
+    assert_eq!(told(&changes), [format!("-{}", id(3))]);
+    let refused = over(&book, |view| withdraw(view, new.id));
+    assert_eq!(refused.unwrap_err(), PairingError::NotFound);
+    let taken = over(&book, |view| {
+        take_guest(view, &invitation(), &acceptance("epsilon", 4))
+    });
+    let taken = told(&taken.unwrap());
+    assert_eq!(taken.first(), Some(&format!("-{}", id(7))));
+}
+
+#[test]
+fn only_so_many_invitations_are_open() {
+    let one = |number: usize| Invitation {
+        id: Uuid::from_u128(number as u128),
+        ..invitation()
+    };
+    let full = book(
+        (1000..1000 + MAX_OPEN - 1)
+            .map(|number| keep_open(&one(number)))
+            .collect(),
+    );
+    let refused = over(&full, |view| open(view, &one(1))).unwrap_err();
+    assert!(matches!(refused, PairingError::Conflict(_)), "{refused}");
 }
