@@ -2,11 +2,12 @@
 //!
 //! Read in the order of a run: `arguments` (what may be asked), `binaries` (what is started), `mesh` (how it is paired,
 //! configured, started and stopped; `child` is one process of it), `demonstration` (what is shown), `report` and `screen`
-//! (how it is told). `http` and `sse` are the client that the demonstration calls with, `input` the text it sends.
+//! (how it is told). `compose` is the mesh that containers make, which is prepared and tried here and started elsewhere. `http` and `sse` are the client that the demonstration calls with, `input` the text it sends.
 
 mod arguments;
 mod binaries;
 mod child;
+mod compose;
 mod demonstration;
 mod http;
 mod input;
@@ -22,15 +23,20 @@ use anyhow::Context;
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::arguments::Arguments;
+use crate::arguments::{Arguments, Command, Task, Verify};
 use crate::mesh::Mesh;
 use crate::report::Recorder;
 use crate::screen::Screen;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    match run(&arguments).await {
+    let command = Command::parse();
+    let done = match &command.task {
+        None => run(&command.arguments).await,
+        Some(Task::Verify(arguments)) => verify(arguments).await,
+        Some(Task::Prepare(arguments)) => compose::prepare(arguments).map(|()| true),
+    };
+    match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -59,9 +65,26 @@ async fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     }
     mesh.stop().await;
     if arguments.once {
-        let report = serde_json::to_string(&recorder.report(ok))?;
-        writeln!(std::io::stdout(), "{report}").context("the report could not be written")?;
+        return report(&recorder, ok);
     }
+    Ok(ok)
+}
+
+/// Whether everything holds on a mesh that others have started.
+async fn verify(arguments: &Verify) -> anyhow::Result<bool> {
+    let screen = Screen::new(true);
+    let recorder = Recorder::new(&screen);
+    let site = compose::site(arguments)?;
+    let input = async { input::read(arguments.file.as_deref()) };
+    if let Some(text) = recorder.step("input", input).await {
+        demonstration::run(&recorder, &site, &text).await;
+    }
+    report(&recorder, recorder.all_ok())
+}
+
+fn report(recorder: &Recorder<'_>, ok: bool) -> anyhow::Result<bool> {
+    let report = serde_json::to_string(&recorder.report(ok))?;
+    writeln!(std::io::stdout(), "{report}").context("the report could not be written")?;
     Ok(ok)
 }
 

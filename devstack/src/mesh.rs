@@ -20,7 +20,7 @@ use crate::arguments::Arguments;
 use crate::binaries::Binaries;
 use crate::child::Child;
 use crate::http::{Credential, Http};
-pub(crate) use crate::mesh::site::Site;
+pub(crate) use crate::mesh::site::{Node, Site, secret};
 
 /// A node starts in well under a second; this is for a machine that does something else at the same time.
 const START_LIMIT: Duration = Duration::from_secs(30);

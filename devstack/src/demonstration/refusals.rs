@@ -65,7 +65,7 @@ pub(crate) async fn unsigned_message(http: &Http, site: &Site, now_ms: i64) -> D
     let channel = DIALECT.system_events_channel();
     let url = site.beta.url(&format!("/api/mesh/bus/{channel}"));
     let credential = Credential::Bearer(&site.beta.internal_token);
-    let secret = BusSecret::new(&site.bus_secret)?;
+    let secret = BusSecret::new(&site.beta.bus_secret)?;
 
     let unsigned = seal(&event(now_ms)?, channel, &meta(), None, DIALECT);
     let refused = http.post(&url, credential, Bytes::from(unsigned)).await?;

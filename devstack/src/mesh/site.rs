@@ -14,11 +14,16 @@ use crate::arguments::Arguments;
 pub(crate) struct Node {
     pub(crate) name: &'static str,
     pub(crate) listen: SocketAddr,
+    /// What it is called: tokens for it are meant for this, and peers call it by this.
     pub(crate) origin: Origin,
+    /// Where it is found from here.
+    pub(crate) found_at: Origin,
     pub(crate) seed: [u8; 32],
     pub(crate) public_key_hex: String,
     /// What a client of this node proves itself with.
     pub(crate) internal_token: String,
+    /// Seals the bus of this node.
+    pub(crate) bus_secret: String,
 }
 
 /// All that the processes and the demonstration must agree on. Made anew for every run.
@@ -30,8 +35,6 @@ pub(crate) struct Site {
     pub(crate) gateway: Origin,
     /// By which alpha knows its gateway.
     pub(crate) gateway_secret: String,
-    /// Seals the bus of both nodes.
-    pub(crate) bus_secret: String,
     /// Headers for `curl`, kept in a file so that no secret stands on the screen.
     pub(crate) client_headers: PathBuf,
 }
@@ -49,7 +52,6 @@ impl Site {
             gateway_listen,
             gateway: origin(gateway_listen)?,
             gateway_secret: secret(),
-            bus_secret: secret(),
             client_headers: folder.join("client.headers"),
         })
     }
@@ -63,15 +65,17 @@ impl Node {
             name,
             listen,
             origin: origin(listen)?,
+            found_at: origin(listen)?,
             seed,
             public_key_hex,
             internal_token: secret(),
+            bus_secret: secret(),
         })
     }
 
-    /// The URL of a path of this node.
+    /// The URL of a path of this node, from here.
     pub(crate) fn url(&self, path: &str) -> String {
-        format!("{}{path}", self.origin.as_str())
+        format!("{}{path}", self.found_at.as_str())
     }
 }
 
@@ -79,7 +83,8 @@ fn origin(listen: SocketAddr) -> anyhow::Result<Origin> {
     Ok(Origin::parse(&format!("http://{listen}"))?)
 }
 
-fn secret() -> String {
+/// A fresh secret of 256 bits, in hexadecimal digits.
+pub(crate) fn secret() -> String {
     hex::encode(rand::random::<[u8; 32]>())
 }
 

@@ -10,7 +10,7 @@ use clap::Parser;
 use tempfile::TempDir;
 
 use super::Mesh;
-use crate::arguments::Arguments;
+use crate::arguments::{Arguments, Command};
 use crate::binaries::Binaries;
 
 fn arguments() -> Arguments {
@@ -23,7 +23,7 @@ fn arguments() -> Arguments {
         "--gateway-port",
         "0",
     ];
-    Arguments::parse_from(free)
+    Command::parse_from(free).arguments
 }
 
 fn mode(path: &Path) -> u32 {
@@ -86,7 +86,7 @@ fn a_busy_port_is_named_with_its_option() {
         command.splice(at..at + 2, [option, port.as_str()]);
         let error = Mesh::new(None)
             .unwrap()
-            .pair(&Arguments::parse_from(command))
+            .pair(&Command::parse_from(command).arguments)
             .err()
             .unwrap()
             .to_string();

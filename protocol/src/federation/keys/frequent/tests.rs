@@ -1,3 +1,5 @@
+//! A table says what AWS-LC says: for good signatures, for wrong ones, and for those that somebody bent.
+
 use proptest::prelude::*;
 
 use super::*;
