@@ -4,7 +4,8 @@
 //! settled where it came from; what follows from it is done until it is done. Either is a queue with a memory.
 //! Read `line` (the port to the broker between the sites), `settings`, `names` (what an envelope is called), `place` (whom
 //! it is for), then `queue` (the owner of either side) with `effects` (what follows from what came, the `worker` included) and `sending` (what is
-//! done with what goes), `intake` (what comes from the line) and `desk` (what operators and the edge ask).
+//! done with what goes), `intake` (what comes from the line), `seals` (who
+//! sent it) and `desk` (what operators and the edge ask).
 
 pub mod desk;
 pub mod effects;
@@ -13,6 +14,7 @@ pub mod line;
 mod names;
 pub mod place;
 pub mod queue;
+pub mod seals;
 pub mod sending;
 pub mod settings;
 pub mod worker;

@@ -1,14 +1,17 @@
 //! `wan-envelope-v1`: what travels between sites (`contract/bus.md` 6).
 //!
 //! Two doors read it, and they differ: the node's ingress counts UTF-16 units and takes any WHATWG URL, the bridge
-//! counts code points and takes RFC 3986 URIs (`uri`). What both accept is an [`Envelope`]; `message` is how NATS has it.
+//! counts code points and takes RFC 3986 URIs (`uri`). What both accept is an [`Envelope`]; `message` is how NATS has it, `seal`
+//! proves who sent it.
 
 mod message;
+mod seal;
 mod uri;
 
 use std::fmt::Display;
 
 pub use message::{MeshTrace, WanMessage};
+pub use seal::{SEAL_HEADER, Seal, SealError, Sealer};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 use url::Url;

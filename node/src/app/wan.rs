@@ -26,6 +26,7 @@ use crate::wan::intake::Intake;
 use crate::wan::line::WanLine;
 use crate::wan::place::Places;
 use crate::wan::queue::{QueuePorts, WanQueue, Work};
+use crate::wan::seals::Seals;
 use crate::wan::sending::Sending;
 use crate::wan::worker::Worker;
 
@@ -67,12 +68,11 @@ pub(super) fn start(
     let worker = Worker::new(settings, federation.dialect(), egress, clock);
     let effects = Effects::new(bus.clone().recipient(), worker, Arc::clone(clock));
     let inbox = queue(WanSide::In, Arc::new(effects), settings.retention());
+    let seals = Seals::new(Arc::clone(federation), Arc::clone(clock), settings.seal);
+    let seals = Arc::new(seals);
     let outbox = line.as_ref().map(|line| {
-        let sent = WanRetention {
-            keep_for_ms: u64::try_from(SENT_FOR.as_millis()).unwrap_or(u64::MAX),
-            keep_count: settings.remember_count,
-        };
-        queue(WanSide::Out, Arc::new(Sending::new(Arc::clone(line))), sent)
+        let sending = Sending::new(Arc::clone(line), Arc::clone(&seals));
+        queue(WanSide::Out, Arc::new(sending), sent(settings))
     });
     if let Some(line) = &line {
         let intake = Intake {
@@ -84,27 +84,41 @@ pub(super) fn start(
                 agents: Arc::clone(agents),
                 federation: Arc::clone(federation),
             },
+            seals,
             metrics: metrics.clone(),
         };
         let drain = drain.clone();
         actix_rt::spawn(async move { drain.run_until_cancelled(intake.run()).await });
     }
-    let gate = WanGate {
-        desk: WanDesk {
-            inbox: door(&inbox),
-            outbox: outbox.as_ref().map(door),
-            line,
-        },
+    let desk = WanDesk {
+        inbox: door(&inbox),
+        outbox: outbox.as_ref().map(door),
+        line,
+    };
+    let gate = gate(settings, desk);
+    let mut queues = vec![("wan inbox", inbox)];
+    queues.extend(outbox.map(|outbox| ("wan outbox", outbox)));
+    Started { queues, gate }
+}
+
+/// How long what was sent is remembered.
+fn sent(settings: &WanSettings) -> WanRetention {
+    WanRetention {
+        keep_for_ms: u64::try_from(SENT_FOR.as_millis()).unwrap_or(u64::MAX),
+        keep_count: settings.remember_count,
+    }
+}
+
+fn gate(settings: &WanSettings, desk: WanDesk) -> WanGate {
+    WanGate {
+        desk,
         bridge_secret: settings.bridge_secret.clone(),
         max_body: settings.max_envelope.bytes(),
         limit: (settings.publish_limit > 0).then_some(Limit::Window {
             max: settings.publish_limit,
             window: Duration::from_secs(60),
         }),
-    };
-    let mut queues = vec![("wan inbox", inbox)];
-    queues.extend(outbox.map(|outbox| ("wan outbox", outbox)));
-    Started { queues, gate }
+    }
 }
 
 impl Started {

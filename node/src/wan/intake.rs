@@ -1,6 +1,7 @@
 //! What comes from the line: pulled, kept, and only then settled there.
 //!
-//! What is for another site is settled and not kept; what is no envelope can never be taken and is buried with the reason.
+//! What is for another site is settled and not kept; what is no envelope, or is
+//! sealed by somebody else than it says, can never be taken and is buried with the reason.
 //! While the store cannot keep anything nothing is pulled, so that no letter uses up its attempts.
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use futures_util::future::join_all;
 use super::line::{Delivery, Verdict, WanLine};
 use super::place::{Place, Places};
 use super::queue::{Look, Parcel, Take, Taken};
+use super::seals::Seals;
 use crate::metrics::{LineLetter, WanMetrics};
 use crate::push::pause::pause;
 
@@ -32,6 +34,7 @@ pub struct Intake {
     pub take: Recipient<Take>,
     pub look: Recipient<Look>,
     pub places: Places,
+    pub seals: Arc<Seals>,
     pub metrics: WanMetrics,
 }
 
@@ -82,7 +85,7 @@ impl Intake {
                     settled.push((delivery, Verdict::Done));
                 }
                 Judged::Poison(reason) => {
-                    tracing::warn!(reason, "a letter of the line is no envelope");
+                    tracing::warn!(reason, "a letter of the line is not taken");
                     self.metrics.letters.count(LineLetter::Poisoned);
                     settled.push((delivery, Verdict::Never(reason)));
                 }
@@ -117,6 +120,12 @@ impl Intake {
         };
         if self.places.of(&message.envelope) == Place::Elsewhere {
             return Judged::Elsewhere;
+        }
+        let sealed = self
+            .seals
+            .check(&delivery.headers, &delivery.body, &message.envelope);
+        if let Err(refusal) = sealed {
+            return Judged::Poison(refusal.to_string());
         }
         let mut headers = delivery.headers.iter();
         let message_id = headers.find(|(name, _)| name.eq_ignore_ascii_case(MESSAGE_ID));

@@ -9,16 +9,18 @@ use futures_util::stream::{self, BoxStream};
 use super::line::{Letter, LineError, WanLine};
 use super::names;
 use super::queue::{Outcome, Work};
+use super::seals::Seals;
 use crate::store::wan::{Settlement, WanRow};
 
 /// Hands envelopes to the line.
 pub struct Sending {
     line: Arc<dyn WanLine>,
+    seals: Arc<Seals>,
 }
 
 impl Sending {
-    pub fn new(line: Arc<dyn WanLine>) -> Self {
-        Self { line }
+    pub fn new(line: Arc<dyn WanLine>, seals: Arc<Seals>) -> Self {
+        Self { line, seals }
     }
 
     async fn send(&self, rows: Vec<WanRow>) -> Vec<(u64, Outcome)> {
@@ -30,8 +32,8 @@ impl Sending {
                 Ok(message) => {
                     letters.push(Letter {
                         message_id: names::message_id(names::of(&message.envelope)),
+                        headers: self.seals.seal(&row.body).into_iter().collect(),
                         body: row.body,
-                        headers: Vec::new(),
                     });
                     numbers.push(row.number);
                 }
@@ -65,6 +67,8 @@ mod tests {
     use super::*;
     use crate::wan::line::LineRules;
     use crate::wan::line::in_process::InProcessLine;
+    use crate::wan::seals::tests::node;
+    use crate::wan::settings::SealRule;
 
     fn row(number: u64, correlation_id: &str) -> WanRow {
         let body = format!(
@@ -84,7 +88,9 @@ mod tests {
             settle_within: std::time::Duration::from_secs(60),
             attempts: 3,
         }));
-        let sending = Sending::new(line.clone());
+        let (own, peer) = (("https://a.example", 1), ("https://b.example", 2));
+        let seals = node(own, peer, SealRule::Check);
+        let sending = Sending::new(line.clone(), Arc::new(seals));
         let mut rows = vec![
             row(1, "corr-0001"),
             row(2, "corr-0001"),
@@ -103,6 +109,13 @@ mod tests {
             outcomes,
             [(4, dead), (1, done.clone()), (2, done.clone()), (3, done)]
         );
-        assert_eq!(line.pull(10).await.unwrap().len(), 2);
+        let letters = line.pull(10).await.unwrap();
+        assert_eq!(letters.len(), 2);
+        let is_sealed = |(name, _): &(String, String)| name == "Archipel-Seal";
+        assert!(
+            letters
+                .iter()
+                .all(|letter| letter.headers.iter().any(is_sealed))
+        );
     }
 }

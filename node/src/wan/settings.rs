@@ -24,6 +24,8 @@ settings! {
         pub max_envelope: ByteSize = "1MiB", in "1KiB"..="8MiB", env ["BRIDGE_MAX_BODY_BYTES"];
         /// Envelopes that one address may hand in within a minute. 0: any number.
         pub publish_limit: u32 = 0, in 0..=1000000, env ["BRIDGE_RATE_LIMIT_PER_MIN"];
+        /// Whose word is taken for an envelope that comes over NATS. Every node with an Ed25519 key seals what it sends.
+        pub seal: SealRule = "check";
         /// What this node does with envelopes that came, beside telling the bus.
         pub worker: WorkerMode = "off", env ["MESH_WAN_REDIS_WORKER_MODE"];
         /// Where `webhook` brings them. May be in a private network: you chose it.
@@ -34,6 +36,18 @@ settings! {
         pub webhook_attempts: u32 = 4, in 1..=10, env ["MESH_WAN_WEBHOOK_MAX_ATTEMPTS"];
         /// How long after the first failure it is brought again; doubled with each further one.
         pub webhook_retry: Duration = "500ms", in "100ms"..="30s", env ["MESH_WAN_WEBHOOK_RETRY_BASE_MS"];
+    }
+}
+
+settings! {
+    /// Whether envelopes that come over NATS must prove who sent them. What fails lies among the dead letters.
+    pub enum SealRule {
+        /// Seals are not looked at.
+        Off = "off",
+        /// A seal of a node that we trust must be right, and of the node that the envelope names as its source.
+        Check = "check",
+        /// Every envelope must have such a seal: those of Hive and Pilox are refused.
+        Require = "require",
     }
 }
 
