@@ -14,7 +14,7 @@ use crate::{
     proxy::Setup,
     refusal::{Reason, Refusal},
     route::Route,
-    upstream::is_there,
+    upstream::{is_there, is_up},
 };
 
 /// Answers one of the gateway's own places; `None` when the route is another.
@@ -48,7 +48,13 @@ fn health(setup: &Setup) -> Response<Outgoing> {
     let settings = &setup.current.settings;
     let now = setup.shared.clock.monotonic();
     let limiter = setup.current.limiter.as_ref();
-    let has_node = setup.current.fleet.can_serve(now);
+    let members = setup.current.fleet.members();
+    let up = members
+        .iter()
+        .filter(|one| is_up(&one.node, &settings.health, now));
+    let (up, has_node) = up.fold((0_usize, false), |(up, has_node), one| {
+        (up + 1, has_node || one.weight > 0)
+    });
     let is_expired = setup.current.tls.as_ref().is_some_and(|tls| {
         let now = i64::try_from(setup.shared.clock.now_ms() / 1000).unwrap_or(i64::MAX);
         tls.expires <= now
@@ -72,7 +78,6 @@ fn health(setup: &Setup) -> Response<Outgoing> {
     };
     let milliseconds =
         |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let members = setup.current.fleet.members();
     say(
         status,
         &json!({
@@ -95,7 +100,7 @@ fn health(setup: &Setup) -> Response<Outgoing> {
                 || setup.shared.is_closed.load(std::sync::atomic::Ordering::Relaxed),
             "rateLimitShared": is_shared && !limiter.is_some_and(Limiter::redis_is_away),
             "upstreams": members.len(),
-            "upstreamsUp": members.iter().filter(|one| one.node.may_be_asked(now)).count(),
+            "upstreamsUp": up,
         }),
     )
 }

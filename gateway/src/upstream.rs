@@ -37,7 +37,7 @@ use crate::{
 
 pub(crate) use breaker::State as BreakerState;
 pub(crate) use choice::key_of;
-pub(crate) use health::{is_there, watch};
+pub(crate) use health::{is_there, is_up, watch};
 pub(crate) use lane::Lane;
 pub(crate) use node::{Node, Turn};
 pub(crate) use placement::Placement;

@@ -5,7 +5,7 @@ use std::{rc::Rc, sync::Arc, time::Duration};
 use archipel_kit::{client::Timeouts, clock::Clock};
 use tokio::time::sleep;
 
-use super::Lane;
+use super::{Lane, Node};
 use crate::{config::HealthSettings, state::Shared};
 
 /// Watches the nodes until the process ends, by the settings in force at each moment. Must be called inside an actix
@@ -44,11 +44,21 @@ async fn look_at_all(lanes: &[Rc<Lane>], health: &HealthSettings, shared: &Share
     futures_util::future::join_all(looks).await;
 }
 
+/// Whether a node serves, as far as is known: one that did not answer the last time it was asked does not, though it is left
+/// out only when that has happened several times.
+pub(crate) fn is_up(node: &Node, health: &HealthSettings, now: Duration) -> bool {
+    node.may_be_asked(now) && node.last_look(now, fresh(health)) != Some(false)
+}
+
+/// How long what a node said of itself counts.
+fn fresh(health: &HealthSettings) -> Duration {
+    (health.interval + health.timeout).max(Duration::from_secs(1))
+}
+
 /// Whether a node answers. What is known is used while it is fresh: anybody may ask for this, and the node must not be
 /// asked on their account more than once a second.
 pub(crate) async fn is_there(lane: &Lane, health: &HealthSettings, clock: &dyn Clock) -> bool {
-    let fresh = (health.interval + health.timeout).max(Duration::from_secs(1));
-    if let Some(is_good) = lane.node().last_look(clock.monotonic(), fresh) {
+    if let Some(is_good) = lane.node().last_look(clock.monotonic(), fresh(health)) {
         return is_good;
     }
     let is_good = look(lane, health).await;

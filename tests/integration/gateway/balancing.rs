@@ -205,6 +205,26 @@ async fn a_node_that_fails_its_health_checks_is_left_out_until_it_is_well() {
 }
 
 #[test]
+async fn one_health_check_is_enough_to_tell_of_a_node_that_is_gone() {
+    let node = Node::start();
+    // It would be left out only after this test.
+    let settings = "[health]\ninterval = \"20ms\"\nfailures = 100\n[breaker]\nfailures = 0";
+    let (_directory, path) = file(&[node.url()], settings);
+    let gateway = TestGateway::start_from(Some(&path), &[]);
+    assert_eq!(gateway.get("/v1/health").await.status.as_u16(), 200);
+    node.stop().await;
+    let mut told = 200;
+    for _ in 0..500 {
+        told = gateway.get("/v1/health").await.status.as_u16();
+        if told != 200 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    assert_eq!(told, 503);
+}
+
+#[test]
 async fn a_node_gets_no_more_at_once_than_it_may() {
     let node = Node::start();
     let gateway = TestGateway::start(node.address, &[("GATEWAY_MAX_REQUESTS_PER_UPSTREAM", "1")]);

@@ -1,7 +1,10 @@
 //! TLS on both sides of the gateway, with certificates that change while it runs.
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-use std::{fs, net::SocketAddr, os::unix::fs::PermissionsExt as _, path::PathBuf, sync::Arc};
+use std::{
+    fs, net::SocketAddr, os::unix::fs::PermissionsExt as _, path::PathBuf, sync::Arc,
+    time::Duration,
+};
 
 use actix_web::test;
 use archipel_gateway::GatewaySettings;
@@ -11,6 +14,7 @@ use archipel_kit::{
 };
 use archipel_tests::authority::{Authority, certificates, private_key};
 use http::Request;
+use rcgen::date_time_ymd;
 use rustls::{
     ClientConfig, ServerConfig,
     crypto::aws_lc_rs,
@@ -134,7 +138,7 @@ async fn a_changed_certificate_is_shown_to_the_next_connection() {
         .unwrap();
     // A half-written pair changes nothing: the old one is shown until both fit.
     fs::write(&paths.0, "not a certificate").unwrap();
-    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(
         shown(gateway.address, authority.client(None))
             .await
@@ -150,7 +154,7 @@ async fn a_changed_certificate_is_shown_to_the_next_connection() {
         if second != first {
             break;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_ne!(first, second);
 }
@@ -193,18 +197,15 @@ async fn a_clients_certificate_is_checked_and_told_to_the_node() {
         if refused {
             break;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!(refused);
     let mallory = authority.client(Some(&stranger));
     assert_eq!(call(&gateway, mallory, &[]).await.unwrap(), 200);
 }
 
-#[test]
-async fn nodes_are_believed_by_their_authority_and_see_our_certificate() {
-    let authority = Authority::new("mesh");
-    let others = Authority::new("others");
-    let (server, client) = (authority.sign("node"), authority.sign("gateway"));
+/// The URL of a node that shows this certificate and wants to see one of the authority.
+async fn tls_node(authority: &Authority, server: &(PathBuf, PathBuf)) -> String {
     let verifier = WebPkiClientVerifier::builder_with_provider(
         Arc::new(authority.roots()),
         Arc::new(aws_lc_rs::default_provider()),
@@ -229,7 +230,20 @@ async fn nodes_are_believed_by_their_authority_and_see_our_certificate() {
             let _closed = stream.shutdown().await;
         }
     });
-    let check = async |ca: PathBuf, status: u16| {
+    url
+}
+
+#[test]
+async fn nodes_are_believed_by_their_authority_and_see_our_certificate() {
+    let authority = Authority::new("mesh");
+    let others = Authority::new("others");
+    let (server, client) = (authority.sign("node"), authority.sign("gateway"));
+    let expired = authority.sign_with("expired", |certificate| {
+        certificate.not_before = date_time_ymd(2020, 1, 1);
+        certificate.not_after = date_time_ymd(2021, 1, 1);
+    });
+    let check = async |server: &(PathBuf, PathBuf), ca: PathBuf, status: u16| {
+        let url = tls_node(&authority, server).await;
         let settings = format!(
             "[health]\ninterval = \"0s\"\n[upstream_tls]\nca = {ca:?}\ncertificate = {:?}\nkey = {:?}",
             client.0, client.1
@@ -238,8 +252,33 @@ async fn nodes_are_believed_by_their_authority_and_see_our_certificate() {
         let gateway = TestGateway::start_from(Some(&path), &[]);
         assert_eq!(gateway.call_status(&[]).await, status);
     };
-    check(authority.path("ca.pem"), 200).await;
-    check(others.path("ca.pem"), 503).await;
+    check(&server, authority.path("ca.pem"), 200).await;
+    check(&server, others.path("ca.pem"), 503).await;
+    check(&expired, authority.path("ca.pem"), 503).await;
+}
+
+#[test]
+async fn a_certificate_that_has_expired_is_trouble_and_no_reason_to_stop() {
+    const HUNDRED_YEARS: Duration = Duration::from_secs(100 * 366 * 86_400);
+    let authority = Authority::new("mesh");
+    // To the clock of the gateway, not to that of the client, which would not take it.
+    let paths = authority.sign_with("gateway", |certificate| {
+        certificate.not_after = date_time_ymd(2099, 1, 1);
+    });
+    let node = Node::start();
+    let (_directory, gateway) = start(&node, &listener(&paths, ""));
+    let check = async |is_well: bool| {
+        let health = get(&gateway, authority.client(None), "/v1/health").await;
+        assert_eq!(health.contains("\"ok\":true"), is_well, "{health}");
+        assert_eq!(health.contains("certificate_expired"), !is_well, "{health}");
+    };
+    check(true).await;
+    gateway.clock.advance(HUNDRED_YEARS);
+    check(false).await;
+    assert_eq!(
+        call(&gateway, authority.client(None), &[]).await.unwrap(),
+        200
+    );
 }
 
 #[test]

@@ -239,6 +239,34 @@ async fn four_replicas_and_200_clients_get_what_the_limit_says() {
 }
 
 #[test]
+async fn a_redis_that_comes_and_goes_leaves_the_limit_as_it_was() {
+    const LIMIT: usize = 2000;
+    let node = Node::start();
+    let mut redis = RedisServer::start().unwrap();
+    let gateways = replicas(&node, &redis, "2000");
+    for _ in 0..5 {
+        redis.kill().unwrap();
+        for gateway in &gateways {
+            assert_eq!(gateway.call_status(&[]).await, 200);
+        }
+        redis.restart().unwrap();
+        for gateway in &gateways {
+            gateway.clock.advance(Duration::from_secs(1));
+            recover(gateway).await;
+        }
+    }
+    // What was counted on the way is gone.
+    redis.restart().unwrap();
+    for gateway in &gateways {
+        gateway.clock.advance(Duration::from_secs(1));
+        recover(gateway).await;
+    }
+    let began = tokio::time::Instant::now();
+    let admitted = flood(&gateways).await;
+    assert_admitted(admitted, LIMIT, began.elapsed());
+}
+
+#[test]
 async fn a_clock_of_redis_that_was_set_back_locks_nobody_out() {
     let node = Node::start();
     let redis = RedisServer::start().unwrap();
