@@ -10,6 +10,7 @@ use std::{
 use anyhow::Context as _;
 use archipel_kit::{
     clock::SystemClock,
+    descriptors::raise_limit,
     settings::{self, Environment},
     shutdown::Shutdown,
     telemetry::Telemetry,
@@ -114,6 +115,10 @@ async fn serve_until_signal(
     telemetry: Arc<Telemetry>,
 ) -> anyhow::Result<()> {
     let mut shutdown = Shutdown::listen().context("signals cannot be awaited")?;
+    match raise_limit() {
+        Ok(limit) => tracing::info!(limit, "descriptors that may be open"),
+        Err(error) => tracing::warn!(%error, "the limit of descriptors stays as it is"),
+    }
     let gateway = Gateway::bind(settings, source, telemetry, Arc::new(SystemClock::new()))?;
     tracing::info!(address = %gateway.addr(), "gateway listens");
     if let Some(admin) = gateway.admin_addr() {

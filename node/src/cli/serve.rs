@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use archipel_kit::descriptors::raise_limit;
 use archipel_kit::settings::Problems;
 use archipel_kit::shutdown::Shutdown;
 use serde_json::json;
@@ -20,7 +21,13 @@ pub(super) async fn serve(file: &ConfigFile) -> anyhow::Result<ExitCode> {
     };
     // Before anything is opened, so that a signal that comes early is not lost.
     let mut shutdown = Shutdown::listen()?;
+    // Before sockets are opened; there is a log only when the node is built.
+    let descriptors = raise_limit();
     let app = App::build(settings.clone(), file.source()).await?;
+    match descriptors {
+        Ok(limit) => tracing::info!(limit, "descriptors that may be open"),
+        Err(error) => tracing::warn!(%error, "the limit of descriptors stays as it is"),
+    }
     tracing::info!(
         address = %app.address(),
         origin = %app.origin(),
