@@ -10,14 +10,10 @@ mod listener;
 mod upstream;
 mod watch;
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    path::Path,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 use archipel_kit::{
-    admission::{ClientHeader, ClientRules},
+    admission::{ClientHeader, ClientRules, ProxyHeader},
     settings,
     settings::{ByteSize, Environment, Problems, Secret},
     telemetry::TelemetrySettings,
@@ -27,7 +23,7 @@ use url::Url;
 
 pub use guard::{CorsSettings, RouteSettings};
 pub use limits::{LimitHeaders, TierSettings, WithoutRedis};
-pub use listener::{ProxyHeader, TlsSettings};
+pub use listener::TlsSettings;
 pub use upstream::{
     Balance, BreakerSettings, HealthSettings, UpstreamSettings, UpstreamTlsSettings,
 };
@@ -237,15 +233,6 @@ impl GatewaySettings {
     /// Whom to believe about clients.
     pub fn client_rules(&self) -> ClientRules {
         ClientRules::new(self.trusted_hops, &self.trusted_proxies, self.client_header)
-    }
-
-    /// Whether an address is that of a proxy which may stand for many clients.
-    pub fn trusts(&self, address: IpAddr) -> bool {
-        self.trusted_hops > 0
-            || self
-                .trusted_proxies
-                .iter()
-                .any(|network| network.contains(&address.to_canonical()))
     }
 }
 

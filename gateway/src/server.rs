@@ -12,7 +12,7 @@ use actix_service::{
     IntoServiceFactory as _, Service as _, ServiceFactoryExt as _, apply_fn_factory, fn_service,
 };
 use archipel_kit::{
-    admission::{limiter_key, read_proxy_header},
+    admission::limiter_key,
     http::second_looks,
     tls::{Stream, handshake},
 };
@@ -21,7 +21,6 @@ use socket2::{Domain, Protocol as Transport, Socket, Type};
 use tokio::{net::TcpStream, time::timeout};
 
 use crate::{
-    config::ProxyHeader,
     metrics::Unserved,
     proxy::{self, Worker},
     state::Shared,
@@ -117,25 +116,16 @@ async fn accept(
     stream
         .set_nodelay(true)
         .map_err(|error| unserved(Unserved::Broken, error))?;
-    let mut peer = stream
+    let peer = stream
         .peer_addr()
         .map_err(|error| unserved(Unserved::Broken, error))?;
     // Whom it is forwarded for, before anything that counts addresses.
-    if settings.proxy_header == ProxyHeader::Required {
-        if !settings.trusts(peer.ip()) {
-            return Err(unserved(
-                Unserved::ProxyHeader,
-                io::ErrorKind::PermissionDenied.into(),
-            ));
-        }
-        let told = timeout(HANDSHAKE, read_proxy_header(&mut stream)).await;
-        let told = told.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        peer = told
-            .map_err(|error| unserved(Unserved::ProxyHeader, error))?
-            .unwrap_or(peer);
-    }
+    let header = settings.proxy_header;
+    let rules = &current.client_rules;
+    let peer = header.client(&mut stream, peer, rules, HANDSHAKE).await;
+    let peer = peer.map_err(|error| unserved(Unserved::ProxyHeader, error))?;
     // How much of us this address has already. Proxies that we trust stand for many.
-    let stands_for_many = settings.trusts(peer.ip());
+    let stands_for_many = rules.trusts(peer.ip());
     let most = settings.max_connections_per_address;
     let place =
         if most == 0 || stands_for_many {

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use archipel_kit::admission::{ClientHeader, ClientRules};
+use archipel_kit::admission::{ClientHeader, ClientRules, ProxyHeader};
 use archipel_kit::settings;
 use archipel_kit::settings::{ByteSize, Problems, Scalar, Secret};
 use archipel_kit::telemetry::TelemetrySettings;
@@ -72,6 +72,8 @@ settings! {
         pub trusted_hops: usize = 0, in 0..=16, env ["ARCHIPEL_TRUSTED_HOPS"];
         /// Where they tell the client's address.
         pub client_header: ClientHeader = "x-forwarded-for", env ["ARCHIPEL_CLIENT_HEADER"];
+        /// Whether connections begin with a PROXY header, as balancers write that pass bytes on. Only `trusted_proxies` may.
+        pub proxy_header: ProxyHeader = "off", env ["ARCHIPEL_PROXY_HEADER"];
         /// Who says at which address a caller is. Anything but `auto` believes a header from everybody: only where nobody can
         /// go around the proxy that sets it.
         pub client_ip_source: ClientSource = "auto", env ["HIVE_CLIENT_IP_SOURCE", "PILOX_CLIENT_IP_SOURCE"];

@@ -1,7 +1,7 @@
 //! What a request passes, in order. This page is the only place where the order stands.
 //!
-//! Children, in that order: `limits` (bounds), `auth` (who calls), `client` (from where), `public` (strangers),
-//! `binding` (how A2A is spoken: `rpc` and `rest`),
+//! Children, in that order: `trace` (whose trace it is part of), `limits` (bounds), `auth` (who calls), `client` (from
+//! where), `public` (strangers), `binding` (how A2A is spoken: `rpc` and `rest`),
 //! `operation` (what an agent of ours is asked for) with `sse` (its stream) and `cut` (where it ends early), `peer` (an agent
 //! of a peer), `card`, `operator` (health, metrics, the bus from outside), `events` (the bus, watched), `wan` (envelopes
 //! between sites).
@@ -56,6 +56,7 @@ mod public;
 mod rest;
 mod rpc;
 mod sse;
+pub(crate) mod trace;
 mod wan;
 
 use auth::trail::{self, Trail};

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use archipel_kit::{client::is_hop_by_hop, settings::Problems};
+use archipel_kit::{admission::ProxyHeader, client::is_hop_by_hop, settings::Problems};
 
-use super::{ForwardFor, GatewaySettings, ProxyHeader, upstream::check_base};
+use super::{ForwardFor, GatewaySettings, upstream::check_base};
 use crate::upstream::Node;
 
 /// What a client may not speak for: the gateway itself, the proxies before it, and the shape of the message.

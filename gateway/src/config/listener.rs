@@ -1,4 +1,4 @@
-//! Settings of the listener: TLS, and what connections begin with.
+//! Settings of the listener's TLS.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -44,15 +44,5 @@ impl TlsSettings {
     /// Whether the listener speaks TLS.
     pub fn is_on(&self) -> bool {
         self.certificate.is_some()
-    }
-}
-
-settings! {
-    /// Whether connections begin with a PROXY header, which tells whom a balancer forwards for.
-    pub enum ProxyHeader {
-        /// They do not.
-        Off = "off",
-        /// They do, version 1 or 2; those without one are closed.
-        Required = "required",
     }
 }

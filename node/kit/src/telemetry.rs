@@ -43,7 +43,8 @@ settings! {
         pub log: LogFilter = "info,actix_http=off,actix_server=warn", env ["ARCHIPEL_LOG", "RUST_LOG"];
         /// How log lines look: `text` for people, `json` for collectors.
         pub log_format: LogFormat = "text", env ["ARCHIPEL_LOG_FORMAT"];
-        /// Base URL of an OTLP/HTTP collector. Unset: nothing is sent.
+        /// Base URL of an OTLP/HTTP collector. Unset: nothing is sent. Spans of a level that `log` leaves out are not
+        /// sent either.
         pub otlp_endpoint: Option<url::Url>, env ["OTEL_EXPORTER_OTLP_ENDPOINT"], example "http://127.0.0.1:4318";
         /// The name under which this process appears there. Unset: the name of the program.
         pub service_name: Option<String>, env ["OTEL_SERVICE_NAME"], example "archipel";

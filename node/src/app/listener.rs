@@ -10,22 +10,27 @@ use actix_http::error::DispatchError;
 use actix_http::{HttpService, Protocol};
 use actix_server::ServerBuilder;
 use actix_service::{
-    IntoServiceFactory as _, ServiceFactoryExt as _, boxed, fn_service, map_config,
+    IntoServiceFactory as _, Service as _, ServiceFactoryExt as _, apply_fn_factory, boxed,
+    fn_service, map_config,
 };
-use actix_web::dev::{AppConfig, Server};
+use actix_web::dev::{AppConfig, Server, ServiceResponse};
 use actix_web::{App as WebApp, web};
+use archipel_kit::admission::ProxyHeader;
+use archipel_kit::http::second_looks;
 use archipel_kit::telemetry::metrics::observe_named;
 use archipel_kit::tls::{Stream, handshake};
+use futures_util::TryFutureExt as _;
 use tokio::net::TcpStream;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
+use tracing::{Instrument as _, Span};
 
 use super::Parts;
 use crate::edge;
 use crate::egress::Egress;
 use crate::tls::NodeTls;
 
-/// Time for the TLS handshake.
+/// Time for a PROXY header, and for the TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// How long a closed connection may take to be closed by the other side.
@@ -53,6 +58,23 @@ pub(super) fn serve(parts: &Arc<Parts>, listener: TcpListener) -> io::Result<Ser
                 app
             }
         };
+        // Nothing here asks the application's configuration for the host: cards name the public origin.
+        let app = map_config(app, |()| AppConfig::default());
+        let sends_traces = parts.telemetry.sends_traces();
+        let app = apply_fn_factory(app, move |mut request, app| {
+            // Where traces are sent nowhere, this is a comparison.
+            let span = if sends_traces {
+                edge::trace::begin(&mut request)
+            } else {
+                Span::none()
+            };
+            let told = span.clone();
+            app.call(request)
+                .inspect_ok(move |answer: &ServiceResponse<_>| {
+                    told.record("http.response.status_code", answer.status().as_u16());
+                })
+                .instrument(span)
+        });
         let http = HttpService::build()
             .client_request_timeout(limits.head_time)
             .client_disconnect_timeout(DISCONNECT)
@@ -66,8 +88,8 @@ pub(super) fn serve(parts: &Arc<Parts>, listener: TcpListener) -> io::Result<Ser
                     data.insert(certificate);
                 }
             })
-            // Nothing here asks the application's configuration for the host: cards name the public origin.
-            .finish(map_config(app, |()| AppConfig::default()));
+            .finish(app);
+        let http = apply_fn_factory(http, |accepted, http| second_looks(http.call(accepted)));
         // Boxed, because the server holds what serves a connection twice over, for as long as the connection lasts.
         boxed::factory(
             fn_service(move |stream| accept(stream, Arc::clone(&accepting)))
@@ -80,12 +102,21 @@ pub(super) fn serve(parts: &Arc<Parts>, listener: TcpListener) -> io::Result<Ser
 
 /// Everything before HTTP.
 async fn accept(
-    stream: TcpStream,
+    mut stream: TcpStream,
     parts: Arc<Parts>,
 ) -> Result<(Stream, Protocol, Option<SocketAddr>), DispatchError> {
     // Without it each small write after the first waits up to 40 ms for the peer's delayed acknowledgement.
     stream.set_nodelay(true)?;
     let peer = stream.peer_addr()?;
+    // Whom it is forwarded for. On the heap: few nodes stand behind such a balancer, and a connection keeps this room.
+    let header = parts.settings.proxy_header;
+    let peer = match header {
+        ProxyHeader::Off => peer,
+        ProxyHeader::Required => {
+            let rules = parts.settings.client_rules();
+            Box::pin(header.client(&mut stream, peer, &rules, HANDSHAKE)).await?
+        }
+    };
     let Some(tls) = &parts.tls else {
         // The HTTP server's own patience begins with the first byte.
         let spoke = timeout(parts.settings.limits.head_time, stream.readable()).await;

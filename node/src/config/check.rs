@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use archipel_kit::admission::ProxyHeader;
 use archipel_kit::settings::{Problems, Secret};
 use archipel_protocol::federation::{KeyError, keys};
 use archipel_protocol::ids::Origin;
@@ -23,6 +24,12 @@ pub(super) fn node(settings: &NodeSettings, problems: &mut Problems) {
     redis(settings, problems);
     public(settings, problems);
     wan(settings, problems);
+    if settings.proxy_header == ProxyHeader::Required && settings.trusted_proxies.is_empty() {
+        problems.add(
+            "proxy_header",
+            "needs trusted_proxies: anybody could begin with one",
+        );
+    }
     if settings.gateway_enforced && settings.gateway_secret.is_none() {
         problems.add(
             "gateway_enforced",

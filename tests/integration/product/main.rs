@@ -2,8 +2,8 @@
 //!
 //! Read `bad_input` first: it is what the edge refuses, in the order in which it looks. Then what it is all for: `tasks`,
 //! `streams`, `bindings`, `webhooks`, `upstream`, `agents`, `federation`, `outbound`, `proxy`, `views`, `roster`, `pairing`,
-//! `tls`, `cards`; and what operators rely on: `durability`, `replicas`, `replays`, `startup`, `operator`, `bus`, `wan`. Who is let in:
-//! `gates`, `public`, and the contract's own cases in `vectors`.
+//! `tls`, `cards`; and what operators rely on: `durability`, `replicas`, `replays`, `startup`, `operator`, `bus`, `wan`,
+//! `tracing`. Who is let in: `clients` (from where), `gates`, `public`, and the contract's own cases in `vectors`.
 #![cfg(test)]
 #![expect(
     clippy::unwrap_used,
@@ -17,6 +17,7 @@ mod bad_input;
 mod bindings;
 mod bus;
 mod cards;
+mod clients;
 mod durability;
 mod federation;
 mod gates;
@@ -32,6 +33,7 @@ mod startup;
 mod streams;
 mod tasks;
 mod tls;
+mod tracing;
 mod upstream;
 mod vectors;
 mod views;

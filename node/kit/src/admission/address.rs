@@ -67,6 +67,17 @@ impl ClientRules {
         }
     }
 
+    /// Whether an address is that of a proxy which may stand for many clients.
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        match &self.trust {
+            Trust::Networks(networks) => {
+                let address = address.to_canonical();
+                networks.iter().any(|network| network.contains(&address))
+            }
+            Trust::Hops(hops) => *hops > 0,
+        }
+    }
+
     /// The address of the client of a request that came over a connection from `peer`.
     ///
     /// `lines` are the header's in the order received (RFC 9110, section 5.3: together they are one list). A hop that is no

@@ -3,9 +3,26 @@
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
 };
 
-use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _},
+    time::timeout,
+};
+
+use super::ClientRules;
+use crate::settings;
+
+settings! {
+    /// Whether connections begin with a PROXY header, which tells whom a balancer forwards for.
+    pub enum ProxyHeader {
+        /// They do not.
+        Off = "off",
+        /// They do, version 1 or 2; those without one are closed.
+        Required = "required",
+    }
+}
 
 /// How a header of version 2 begins.
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
@@ -15,6 +32,30 @@ const LONGEST_LINE: usize = 107;
 
 /// What version 2 may have beyond the addresses (TLVs); it is read and passed over.
 const LONGEST_BLOCK: u16 = 2048;
+
+impl ProxyHeader {
+    /// Who a connection is from: `peer`, or whom its header tells where it has to have one.
+    ///
+    /// # Errors
+    /// `PermissionDenied` when the peer may not speak for others, `TimedOut`, and those of [`read_proxy_header`].
+    pub async fn client(
+        self,
+        stream: &mut (impl AsyncRead + Unpin),
+        peer: SocketAddr,
+        rules: &ClientRules,
+        limit: Duration,
+    ) -> io::Result<SocketAddr> {
+        if self == Self::Off {
+            return Ok(peer);
+        }
+        if !rules.trusts(peer.ip()) {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        let told = timeout(limit, read_proxy_header(stream)).await;
+        let told = told.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
+        Ok(told.unwrap_or(peer))
+    }
+}
 
 /// Reads the header that a connection begins with, and not a byte more. `None`: the balancer speaks for itself, as with
 /// its health checks, or does not know.
