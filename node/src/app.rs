@@ -167,6 +167,7 @@ impl App {
             .map_err(|error| StartError::Listen(settings.listen, error))?;
         let origin = own_origin(&settings, address)?;
         let stores = Stores::open(&settings, Arc::clone(&clock))?;
+        let stores = stores.beside_nats(&settings.nats).await?;
         stores.begin().await;
         let kept = (stores.added_agents().await?, stores.kept_peers().await?);
         let parts = Arc::new(Parts::start(
@@ -263,7 +264,7 @@ impl Parts {
         let egress = Arc::new(Egress::new(&settings.egress));
         let replay = ReplayGuard::new(Arc::clone(&stores.claims), Arc::clone(&clock)).start();
         let audit = Audit::new(Arc::clone(&stores.audit), Arc::clone(&clock)).start();
-        let bus = bus::start(&settings.bus, dialect, &stores, &clock);
+        let bus = bus::start(&settings.bus, (dialect, origin), &stores, &clock);
         let guards = (&replay, &audit);
         let peers = peers::start(&stores, decided, &federation, guards, &egress, &clock);
         let cards = cards(origin, &signer);
@@ -279,6 +280,9 @@ impl Parts {
         let webhooks = webhooks::start(&settings.push, &stores, &egress, &clock, &telemetry);
         let counters = gates::counters(&settings, &stores, &clock, &telemetry)?;
         let health = Arc::new(Health::default());
+        if let Some(nats) = stores.nats.clone() {
+            health.note("nats", move || nats.is_connected());
+        }
         let feed = bus::feed(&bus, &health);
         let drain = CancellationToken::new();
         let known = (&bus, &agents.table, &federation);

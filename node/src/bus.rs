@@ -5,8 +5,8 @@
 //! [`Subscribe`] and [`Snapshot`]; who asks may wait for the broker's word, and nobody else does. Refuses what is not
 //! signed, not genuine, not fresh, or came before. What is published here reaches our own subscribers only by coming back
 //! through the adapter, so one path checks everything.
-//! Read `rules` (what a message must be), `window` (which came before), then `in_process` (the adapter without a broker;
-//! that of Redis is `store::redis::bus`).
+//! Read `rules` (what a message must be), `window` (which came before), then `in_process` (the adapter without a broker) and
+//! `nats` (that of NATS; that of Redis is `store::redis::bus`).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -31,6 +31,7 @@ pub use rules::BusRules;
 use window::Window;
 
 pub mod in_process;
+pub mod nats;
 mod rules;
 mod window;
 

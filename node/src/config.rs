@@ -25,9 +25,11 @@ use crate::wan::WanSettings;
 
 pub mod agent;
 mod check;
+mod nats;
 mod redis;
 mod source;
 
+pub use nats::{LineSettings, NatsSettings};
 pub use redis::RedisSettings;
 pub use source::ConfigSource;
 
@@ -55,6 +57,8 @@ settings! {
         pub max_store_size: Option<ByteSize>, in "1MiB"..="64TiB", example "50GiB";
         /// Redis, so that several replicas are one node. Unset: the node is one process, which keeps things itself.
         pub redis: RedisSettings;
+        /// NATS, which carries the bus where there is no Redis, and envelopes between sites. Unset: there are none.
+        pub nats: NatsSettings;
         /// Worker threads; 0 takes one for each processor.
         pub workers: usize = 0, in 0..=256, env ["ARCHIPEL_WORKERS"];
         /// Which spelling of header names, issuers and channels this node emits. Both are understood.
@@ -235,7 +239,8 @@ settings! {
 settings! {
     /// The bus: events inside this site.
     pub struct BusSettings {
-        /// What carries it. `auto` takes Redis where `redis.url` is set, else the process itself.
+        /// What carries it. `auto` takes Redis where `redis.url` is set, else NATS where `nats.url` is set, else the process
+        /// itself.
         pub broker: Broker = "auto", env ["ARCHIPEL_BUS"];
         /// Signs and checks bus messages. Unset: messages are neither signed nor checked.
         pub secret: Option<Secret>, in 32..=1024, env ["MESH_BUS_HMAC_SECRET"];
@@ -243,19 +248,24 @@ settings! {
         pub previous_secret: Option<Secret>, in 32..=1024;
         /// How old, or how far in the future, a message may be.
         pub freshness: Duration = "5m", in "1s"..="1d";
+        /// What its subjects begin with over NATS. Unset: `archipel.bus.` and a digest of `public_origin`, so that sites whose
+        /// servers are joined do not hear each other's events.
+        pub nats_subject: Option<String>, in 1..=128, example "archipel.bus.mine";
     }
 }
 
 settings! {
     /// What carries the bus.
     pub enum Broker {
-        /// Redis where it is configured.
+        /// Redis where it is configured, else NATS where that is.
         Auto = "auto",
         /// Nothing leaves the process.
         InProcess = "in-process",
         /// Publish and subscribe of the Redis in `redis.url`: every process of the site hears every other, those of Hive
         /// and Pilox too.
         Redis = "redis",
+        /// The NATS servers in `nats.url`, without JetStream: every replica of this node hears every other.
+        Nats = "nats",
     }
 }
 

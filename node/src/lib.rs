@@ -20,6 +20,7 @@ pub mod events;
 pub mod federation;
 pub mod limiter;
 pub mod metrics;
+pub mod nats;
 pub mod pairing;
 pub mod public;
 pub mod push;

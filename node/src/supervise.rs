@@ -24,6 +24,8 @@ pub struct Health {
     parts: RwLock<Vec<(&'static str, Alive)>>,
     /// What else must be so for the node to get requests. Bounded as `parts` are.
     needs: RwLock<Vec<(&'static str, Alive)>>,
+    /// What the node does without, for a while. Bounded as `parts` are.
+    notes: RwLock<Vec<(&'static str, Alive)>>,
     /// The parts that were dead when the node was told to stop.
     died: RwLock<Vec<&'static str>>,
 }
@@ -37,6 +39,18 @@ impl Health {
     /// The node gets no requests while this is not so; it goes on all the same.
     pub fn need(&self, name: &'static str, met: impl Fn() -> bool + Send + Sync + 'static) {
         self.needs.write().push((name, Box::new(met)));
+    }
+
+    /// People are told when this is not so; the node does its work and gets requests all the same.
+    pub fn note(&self, name: &'static str, here: impl Fn() -> bool + Send + Sync + 'static) {
+        self.notes.write().push((name, Box::new(here)));
+    }
+
+    /// What the node does without now.
+    pub fn away(&self) -> Vec<&'static str> {
+        let notes = self.notes.read();
+        let away = notes.iter().filter(|(_, here)| !here());
+        away.map(|(name, _)| *name).collect()
     }
 
     /// The parts that are dead; of a node that stops, those that were when it was told to.

@@ -11,6 +11,11 @@ use std::{
 use anyhow::{Context as _, bail};
 use tempfile::TempDir;
 
+#[path = "services/nats.rs"]
+mod nats;
+
+pub use nats::NatsServer;
+
 /// A Redis server that keeps nothing on disk.
 #[derive(Debug)]
 pub struct RedisServer {
@@ -308,6 +313,10 @@ fn spawn(port: u16, directory: &TempDir, arguments: &[String]) -> anyhow::Result
     Ok(None)
 }
 
-fn free_port() -> io::Result<u16> {
+/// A port that nobody listens on at this moment.
+///
+/// # Errors
+/// When there is none.
+pub fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }

@@ -123,6 +123,7 @@ const BANS: &[Ban] = &[
             Part(&["store", "memory"]),
             Part(&["store", "redis"]),
             Part(&["bus", "in_process"]),
+            Part(&["bus", "nats"]),
         ],
         advice: "hold Arc<dyn Port>; app.rs decides which adapter it is",
     },

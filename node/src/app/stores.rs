@@ -6,8 +6,9 @@ use archipel_kit::clock::Clock;
 
 use crate::app::StartError;
 use crate::bus::{BusAdapter, Received};
-use crate::config::{Durability, KeepFor, NodeSettings, StoreKind};
+use crate::config::{Durability, KeepFor, NatsSettings, NodeSettings, StoreKind};
 use crate::limiter::{Limiter, MemoryLimiter};
+use crate::nats::Nats;
 use crate::replicas::Replicas;
 use crate::store::agents::{AgentRow, AgentStore, MemoryAgents};
 use crate::store::embedded::{self, EmbeddedSettings, EmbeddedStore};
@@ -28,6 +29,8 @@ pub(super) struct Stores {
     pub(super) wan: Arc<dyn WanStore>,
     pub(super) limiter: Arc<dyn Limiter>,
     pub(super) retention: Retention,
+    /// The broker, which keeps nothing of these.
+    pub(super) nats: Option<Nats>,
     redis: Option<Arc<RedisStore>>,
     embedded: Option<Arc<EmbeddedStore>>,
 }
@@ -104,9 +107,19 @@ impl Stores {
             wan: kept.wan,
             limiter,
             retention,
+            nats: None,
             redis: None,
             embedded: None,
         }
+    }
+
+    /// Together with NATS, if there is one.
+    pub(super) async fn beside_nats(self, settings: &NatsSettings) -> Result<Self, StartError> {
+        let nats = Nats::connect(settings, "archipel").await;
+        Ok(Self {
+            nats: nats.map_err(StartError::Settings)?,
+            ..self
+        })
     }
 
     /// The agents that were added while the node ran. A store elsewhere that does not answer is read again later.

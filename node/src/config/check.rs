@@ -11,6 +11,7 @@ use archipel_protocol::ids::Origin;
 use crate::config::{AgentKind, Broker, CardCheck, ConfigSource, NodeSettings};
 use crate::federation::Federation;
 use crate::federation::files::PeerFiles;
+use crate::nats::{WayIn, is_plain_subject};
 use crate::public::PublicTier;
 use crate::store::redis::Address;
 use crate::wan::settings::WorkerMode;
@@ -22,6 +23,7 @@ pub(super) fn node(settings: &NodeSettings, problems: &mut Problems) {
     card_key(settings, problems);
     origin_and_federation(settings, problems);
     redis(settings, problems);
+    nats(settings, problems);
     public(settings, problems);
     wan(settings, problems);
     if settings.proxy_header == ProxyHeader::Required && settings.trusted_proxies.is_empty() {
@@ -150,6 +152,34 @@ fn redis(settings: &NodeSettings, problems: &mut Problems) {
         problems.add(
             "redis.certificate_file",
             "needs redis.key_file, and the other way round",
+        );
+    }
+}
+
+fn nats(settings: &NodeSettings, problems: &mut Problems) {
+    let way = WayIn::read(&settings.nats, problems);
+    if way.is_none() && settings.nats.url.is_none() && settings.bus.broker == Broker::Nats {
+        problems.add("bus.broker", "`nats` needs nats.url");
+    }
+    let line = &settings.nats.line;
+    let subjects = [
+        ("bus.nats_subject", settings.bus.nats_subject.as_deref()),
+        ("nats.line.subject", Some(line.subject.as_str())),
+    ];
+    for (key, subject) in subjects {
+        if subject.is_some_and(|subject| !is_plain_subject(subject)) {
+            let what = "must be words of letters, digits, `-` and `_`, joined by dots";
+            problems.add(key, what);
+        }
+    }
+    let names = line.from_domains.iter().chain([&line.stream]);
+    if names
+        .chain(&settings.nats.jetstream_domain)
+        .any(|name| name.contains('.') || !is_plain_subject(name))
+    {
+        problems.add(
+            "nats.line",
+            "names of streams and domains are of letters, digits, `-` and `_`",
         );
     }
 }

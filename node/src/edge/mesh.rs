@@ -161,18 +161,22 @@ async fn peers(request: HttpRequest, edge: web::Data<Edge>) -> Told {
 /// `GET /api/system/health`: which parts of the node do their work.
 async fn system_health(request: HttpRequest, edge: web::Data<Edge>) -> Told {
     enter(&request, &edge).await?;
-    let parts = edge.health.all();
+    let (parts, away) = (edge.health.all(), edge.health.away());
     let word = |is_well: bool| if is_well { "healthy" } else { "unhealthy" };
-    let service = |(name, is_well): (&&str, &bool)| {
-        let told = json!({"status": word(*is_well), "latency": 0});
-        ((*name).to_owned(), told)
+    let service = |(name, is_well): (&str, bool)| {
+        let told = json!({"status": word(is_well), "latency": 0});
+        (name.to_owned(), told)
     };
-    let services: serde_json::Map<String, Value> = parts.iter().map(service).collect();
     let is_well = parts.values().all(|is_well| *is_well);
-    let status = word(is_well);
-    let mut response = match is_well {
-        true => HttpResponse::Ok(),
-        false => HttpResponse::ServiceUnavailable(),
+    let services: serde_json::Map<String, Value> = parts
+        .into_iter()
+        .chain(away.iter().map(|name| (*name, false)))
+        .map(service)
+        .collect();
+    let (mut response, status) = match (is_well, away.is_empty()) {
+        (true, true) => (HttpResponse::Ok(), "healthy"),
+        (true, false) => (HttpResponse::Ok(), "degraded"),
+        (false, _) => (HttpResponse::ServiceUnavailable(), "unhealthy"),
     };
     let body = json!({"status": status, "services": services, "gpu": null});
     Ok(response

@@ -30,7 +30,12 @@ pub(super) async fn ready(edge: web::Data<Edge>) -> HttpResponse {
     };
     response
         .insert_header((CACHE_CONTROL, "no-store"))
-        .json(json!({"ok": ok, "missing": missing, "agents": troubled(&edge)}))
+        .json(json!({
+            "ok": ok,
+            "missing": missing,
+            "away": edge.health.away(),
+            "agents": troubled(&edge),
+        }))
 }
 
 /// How many agents elsewhere are in trouble. That is for people: a node is ready whatever its agents do.

@@ -1,4 +1,4 @@
-//! The bus as people watch it, and as the processes of a site hear each other over Redis.
+//! The bus as people watch it, and as the processes of a site hear each other over Redis or NATS.
 
 use std::process::Stdio;
 
@@ -9,8 +9,8 @@ use archipel_protocol::envelope::{
 use archipel_protocol::ids::Text;
 use archipel_protocol::names::Dialect;
 use archipel_tests::mesh::{NodeProcess, TestNode, until};
-use archipel_tests::services::RedisServer;
-use serde_json::Value;
+use archipel_tests::services::{NatsServer, RedisServer};
+use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use uuid::Uuid;
@@ -101,10 +101,23 @@ async fn until_shown(node: &NodeProcess, tail: &mut Tail) -> Value {
 #[tokio::test]
 async fn what_happens_on_one_replica_is_shown_by_another() {
     let redis = RedisServer::start().unwrap();
-    let url = redis.url();
+    hear_each_other(&format!("redis.url = \"{}\"", redis.url())).await;
+}
+
+#[tokio::test]
+async fn processes_hear_each_other_over_nats() {
+    let nats = NatsServer::start().unwrap();
+    let url = nats.url();
+    hear_each_other(&format!(
+        "nats.url = \"{url}\"\nbus.nats_subject = \"site\""
+    ))
+    .await;
+}
+
+async fn hear_each_other(over: &str) {
     let start = async || {
         NodeProcess::start(NODE, |config| {
-            config.add(&format!("redis.url = \"{url}\"\nbus.secret = \"{SECRET}\""));
+            config.add(&format!("{over}\nbus.secret = \"{SECRET}\""));
         })
         .await
     };
@@ -121,6 +134,44 @@ async fn what_happens_on_one_replica_is_shown_by_another() {
     until("the other replica to have heard it", async || {
         let answer = other.client().post(&path, wire.clone()).await;
         (answer.status == 403).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_node_does_without_nats_and_says_so() {
+    let mut nats = NatsServer::start().unwrap();
+    let url = nats.url();
+    let node = NodeProcess::start(NODE, |config| {
+        config.add(&format!("nats.url = \"{url}\"\nbus.secret = \"{SECRET}\""));
+    })
+    .await;
+    let client = node.client();
+    let away = async |expected: Value| {
+        until("nats to be seen as it is", async || {
+            let ready = client.get("/readyz").await;
+            assert_eq!(ready.status, 200, "{ready}");
+            (ready.json()["away"] == expected).then_some(())
+        })
+        .await;
+    };
+    away(json!([])).await;
+    nats.kill().unwrap();
+    away(json!(["nats"])).await;
+    let health = client.get("/api/system/health").await;
+    assert_eq!(
+        (health.status, &health.json()["status"]),
+        (200, &json!("degraded"))
+    );
+    let (_, wire) = written(0, CHANNEL, Some(SECRET), "echo");
+    let told = client.post(&format!("/api/mesh/bus/{CHANNEL}"), wire).await;
+    assert_eq!(told.status, 503, "{told}");
+    nats.restart().unwrap();
+    away(json!([])).await;
+    until("the bus to carry again", async || {
+        let (_, wire) = written(0, CHANNEL, Some(SECRET), "echo");
+        let told = client.post(&format!("/api/mesh/bus/{CHANNEL}"), wire).await;
+        (told.status == 202).then_some(())
     })
     .await;
 }

@@ -150,15 +150,22 @@ impl Scalar for f64 {
     }
 }
 
-/// A word of a variable as it is compared. Those of a gateway (`GATEWAY_..`) have always been read in any case; those of
-/// a node exactly.
+/// A word of a variable as it is compared. Those of services (`GATEWAY_..`, `BRIDGE_..`) have always been read in any case;
+/// those of a node exactly.
 #[doc(hidden)]
 pub fn word_of_variable<'a>(text: &'a str, name: &str) -> Cow<'a, str> {
-    if name.starts_with("GATEWAY_") {
+    if is_lenient(name) {
         text.trim().to_ascii_lowercase().into()
     } else {
         text.into()
     }
+}
+
+/// Whether it is a variable of Hive's services, which read switches and words leniently.
+fn is_lenient(name: &str) -> bool {
+    ["GATEWAY_", "BRIDGE_", "SUBSCRIBER_"]
+        .iter()
+        .any(|service| name.starts_with(service))
 }
 
 impl Scalar for bool {
@@ -169,11 +176,11 @@ impl Scalar for bool {
         text.parse().ok()
     }
 
-    /// The deployments whose names these are write switches of a gateway as `1` or `yes` too.
+    /// The deployments whose names these are write switches of their services as `1` or `yes` too.
     fn from_variable(text: &str, name: &str) -> Option<Self> {
         match &*word_of_variable(text, name) {
-            "1" | "yes" if name.starts_with("GATEWAY_") => Some(true),
-            "0" | "no" if name.starts_with("GATEWAY_") => Some(false),
+            "1" | "yes" | "on" if is_lenient(name) => Some(true),
+            "0" | "no" | "off" if is_lenient(name) => Some(false),
             word => Self::from_text(word),
         }
     }

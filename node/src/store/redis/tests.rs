@@ -23,7 +23,7 @@ use crate::store::{
 
 #[path = "../../../../tests/src/services.rs"]
 #[expect(dead_code, unreachable_pub, reason = "other tests use the rest")]
-mod services;
+pub(crate) mod services;
 
 use services::{RedisCluster, RedisSentinel, RedisServer};
 

@@ -1,0 +1,167 @@
+//! The bus over NATS without JetStream: what is published reaches every process of the site that listens at that moment,
+//! and nobody later.
+//!
+//! All channels are heard through one subscription, because NATS keeps the order within one only. NATS answers no
+//! publication; so each batch is followed by a note to ourselves, and when that comes back over the same connection, the
+//! server has had everything before it.
+
+use std::sync::Arc;
+
+use async_nats::{Message, Subject, Subscriber};
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, ready};
+use futures_util::stream::{self, StreamExt};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use super::{BusAdapter, BusError, BusMessage, Received};
+use crate::nats::Nats;
+
+/// Messages that wait to leave.
+const QUEUE: usize = 4096;
+/// Messages that leave at once.
+const BATCH: usize = 256;
+
+#[derive(Debug)]
+struct NatsBus {
+    leaving: mpsc::Sender<Leaving>,
+}
+
+struct Leaving {
+    message: BusMessage,
+    told: oneshot::Sender<Result<(), BusError>>,
+}
+
+/// The bus on the subjects `PREFIX.CHANNEL`: channels are single words. Must be called inside the runtime that is to drive
+/// what leaves.
+pub fn connect(nats: &Nats, prefix: &str) -> (Arc<dyn BusAdapter>, Received) {
+    let prefix: Arc<str> = format!("{prefix}.").into();
+    let (leaving, queue) = mpsc::channel(QUEUE);
+    Handle::current().spawn(send(nats.clone(), Arc::clone(&prefix), queue));
+    (Arc::new(NatsBus { leaving }), hear(nats.clone(), prefix))
+}
+
+impl BusAdapter for NatsBus {
+    fn publish(&self, message: BusMessage) -> BoxFuture<'static, Result<(), BusError>> {
+        let (told, answer) = oneshot::channel();
+        match self.leaving.try_send(Leaving { message, told }) {
+            Ok(()) => answer
+                .map(|told| told.unwrap_or(Err(BusError::Unavailable)))
+                .boxed(),
+            Err(TrySendError::Full(_)) => ready(Err(BusError::Full)).boxed(),
+            Err(TrySendError::Closed(_)) => ready(Err(BusError::Unavailable)).boxed(),
+        }
+    }
+}
+
+/// The subscription is the client's to renew; what was published meanwhile is lost, as it is for everybody.
+fn hear(nats: Nats, prefix: Arc<str>) -> Received {
+    let subject = format!("{prefix}*");
+    let subscribed = async move {
+        let heard = nats.client().subscribe(subject).await;
+        heard
+            .inspect_err(|error| tracing::error!(%error, "the bus over nats cannot be heard"))
+            .ok()
+    };
+    stream::once(subscribed)
+        .filter_map(ready)
+        .flatten()
+        .filter_map(move |message: Message| ready(received(&prefix, message)))
+        .boxed()
+}
+
+fn received(prefix: &str, message: Message) -> Option<BusMessage> {
+    let channel = message.subject.strip_prefix(prefix)?;
+    Some(BusMessage {
+        channel: channel.to_owned(),
+        wire: message.payload,
+    })
+}
+
+/// Publishes what there is, for as long as somebody may publish.
+async fn send(nats: Nats, prefix: Arc<str>, mut queue: mpsc::Receiver<Leaving>) {
+    let mut notes = Notes::new(nats.client().new_inbox());
+    let mut batch = Vec::with_capacity(BATCH);
+    while queue.recv_many(&mut batch, BATCH).await > 0 {
+        let generation = nats.generation();
+        let taken = hand_over(&nats, &prefix, &batch).await;
+        let confirmed = match nats.is_connected() {
+            true => notes.come_back(&nats).await,
+            false => Err(BusError::Unavailable),
+        };
+        // What went into a connection that is no more may be lost, whatever came back over the next one.
+        let confirmed = confirmed.and(match nats.generation() == generation {
+            true => Ok(()),
+            false => Err(BusError::Unavailable),
+        });
+        for (leaving, taken) in batch.drain(..).zip(taken) {
+            // Whoever asked may have gone.
+            let _ = leaving.told.send(taken.and(confirmed));
+        }
+    }
+}
+
+/// Gives the batch to the client, unless that would keep it for a connection to come.
+async fn hand_over(nats: &Nats, prefix: &str, batch: &[Leaving]) -> Vec<Result<(), BusError>> {
+    let mut taken = Vec::with_capacity(batch.len());
+    for Leaving { message, .. } in batch {
+        if !nats.is_connected() {
+            taken.push(Err(BusError::Unavailable));
+            continue;
+        }
+        let subject = format!("{prefix}{}", message.channel);
+        let published = nats.client().publish(subject, message.wire.clone()).await;
+        taken.push(published.map_err(|error| {
+            tracing::warn!(%error, "nats does not take an event");
+            BusError::Unavailable
+        }));
+    }
+    taken
+}
+
+/// Notes to ourselves, each with its number.
+struct Notes {
+    inbox: Subject,
+    heard: Option<Subscriber>,
+    number: u64,
+}
+
+impl Notes {
+    fn new(inbox: String) -> Self {
+        Self {
+            inbox: inbox.into(),
+            heard: None,
+            number: 0,
+        }
+    }
+
+    /// Sends one and waits until it is here.
+    async fn come_back(&mut self, nats: &Nats) -> Result<(), BusError> {
+        timeout(nats.patience(), self.round_trip(nats))
+            .await
+            .ok()
+            .flatten()
+            .ok_or(BusError::Unavailable)
+    }
+
+    async fn round_trip(&mut self, nats: &Nats) -> Option<()> {
+        self.number += 1;
+        let note = Bytes::copy_from_slice(&self.number.to_be_bytes());
+        if self.heard.is_none() {
+            self.heard = nats.client().subscribe(self.inbox.clone()).await.ok();
+        }
+        let sent = nats.client().publish(self.inbox.clone(), note.clone());
+        sent.await.ok()?;
+        let heard = self.heard.as_mut()?;
+        // Those of batches that were given up come late.
+        while heard.next().await?.payload != note {}
+        Some(())
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+mod tests;
