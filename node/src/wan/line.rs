@@ -3,7 +3,7 @@
 //! Owns the port [`WanLine`] and the words of it. A letter is handed to one replica of a site at a time, again whenever
 //! nobody settled it in time, and for as long as it may be tried; then it lies among the dead letters with the reason.
 //! So a letter may come twice, and never gets lost: whoever takes it keeps what it took before settling it.
-//! Read `in_process` (the line without a broker, for tests).
+//! Read `jetstream` (the line over NATS), then `in_process` (the line without a broker, for tests).
 
 use std::fmt;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use bytes::Bytes;
 mod contract_tests;
 #[cfg(test)]
 pub(crate) mod in_process;
+pub mod jetstream;
 
 /// How long [`WanLine::pull`] waits for a first delivery.
 pub const PULL_PATIENCE: Duration = Duration::from_secs(3);
@@ -55,12 +56,14 @@ pub struct Letter {
     pub headers: Headers,
 }
 
-/// Names and values, in their order.
+/// Names and values. Those that the broker makes (`Nats-..`) are not among them.
 pub type Headers = Vec<(String, String)>;
 
 /// What came in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
+    /// By which the sender's broker knew it; other programs send letters without one.
+    pub message_id: Option<String>,
     pub body: Bytes,
     pub headers: Headers,
     /// Which attempt this is, from 1.
@@ -96,6 +99,7 @@ pub struct DeadLetter {
     /// When it came here, in milliseconds since the Unix epoch.
     pub died_ms: u64,
     /// As they came.
+    pub message_id: Option<String>,
     pub body: Bytes,
     pub headers: Headers,
 }

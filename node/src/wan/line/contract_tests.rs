@@ -6,6 +6,7 @@
 )]
 
 use super::in_process::InProcessLine;
+use super::jetstream::tests::fresh_line;
 use super::*;
 
 /// Short enough to be waited for.
@@ -25,6 +26,11 @@ macro_rules! contract {
         mod in_process {
             $(#[tokio::test] async fn $case() {
                 super::$case(&super::InProcessLine::new(super::$rules)).await;
+            })+
+        }
+        mod jetstream {
+            $(#[tokio::test] async fn $case() {
+                super::$case(&super::fresh_line(super::$rules).await.line).await;
             })+
         }
     };
@@ -75,7 +81,7 @@ fn assert_is(delivery: &Delivery, number: usize) {
     assert!(letter.headers.iter().all(kept), "{:?}", delivery.headers);
 }
 
-async fn settle(line: &dyn WanLine, delivery: &Delivery, verdict: Verdict) {
+pub(super) async fn settle(line: &dyn WanLine, delivery: &Delivery, verdict: Verdict) {
     assert_eq!(line.settle(delivery, verdict).await, Ok(()));
 }
 
@@ -161,6 +167,7 @@ async fn a_dead_letter_is_whole(line: &dyn WanLine) {
     assert_eq!(dead.len(), 1);
     assert_eq!(dead[0].reason, reason);
     assert_eq!(dead[0].line_sequence, taken[1].sequence);
+    assert_eq!(dead[0].message_id, letter(7).message_id.into());
     assert_eq!(dead[0].body, taken[1].body);
     assert_eq!(dead[0].headers, taken[1].headers);
     let sequence = dead[0].sequence;

@@ -160,6 +160,7 @@ impl Held {
             row.attempt += 1;
             row.due = now + rules.settle_within;
             deliveries.push(Delivery {
+                message_id: Some(row.letter.message_id.clone()),
                 body: row.letter.body.clone(),
                 headers: row.letter.headers.clone(),
                 attempt: row.attempt,
@@ -203,6 +204,7 @@ impl Held {
             reason,
             // It knows no wall clock.
             died_ms: 0,
+            message_id: Some(letter.message_id),
             body: letter.body,
             headers: letter.headers,
         };
