@@ -167,8 +167,7 @@ impl App {
             .map_err(|error| StartError::Listen(settings.listen, error))?;
         let origin = own_origin(&settings, address)?;
         let stores = Stores::open(&settings, Arc::clone(&clock))?;
-        let stores = stores.beside_nats(&settings.nats).await?;
-        stores.begin().await;
+        let stores = stores.begin(&settings.nats).await?;
         let kept = (stores.added_agents().await?, stores.kept_peers().await?);
         let parts = Arc::new(Parts::start(
             settings, telemetry, clock, stores, &origin, &kept,
@@ -280,14 +279,11 @@ impl Parts {
         let webhooks = webhooks::start(&settings.push, &stores, &egress, &clock, &telemetry);
         let counters = gates::counters(&settings, &stores, &clock, &telemetry)?;
         let health = Arc::new(Health::default());
-        if let Some(nats) = stores.nats.clone() {
-            health.note("nats", move || nats.is_connected());
-        }
         let feed = bus::feed(&bus, &health);
         let drain = CancellationToken::new();
         let known = (&bus, &agents.table, &federation);
         let way = (&egress, &clock, telemetry.as_ref());
-        let wan = wan::start(&settings.wan, &stores, known, way, &drain);
+        let wan = wan::start(&settings, &stores, known, way, &drain);
         watch_owners(&health, guards, &agents, &webhooks, &peers, &wan);
         Ok(Self {
             replicas: stores

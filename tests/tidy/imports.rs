@@ -124,6 +124,7 @@ const BANS: &[Ban] = &[
             Part(&["store", "redis"]),
             Part(&["bus", "in_process"]),
             Part(&["bus", "nats"]),
+            Part(&["line", "jetstream"]),
         ],
         advice: "hold Arc<dyn Port>; app.rs decides which adapter it is",
     },

@@ -113,15 +113,6 @@ impl Stores {
         }
     }
 
-    /// Together with NATS, if there is one.
-    pub(super) async fn beside_nats(self, settings: &NatsSettings) -> Result<Self, StartError> {
-        let nats = Nats::connect(settings, "archipel").await;
-        Ok(Self {
-            nats: nats.map_err(StartError::Settings)?,
-            ..self
-        })
-    }
-
     /// The agents that were added while the node ran. A store elsewhere that does not answer is read again later.
     pub(super) async fn added_agents(&self) -> Result<Vec<AgentRow>, StoreError> {
         match self.agents.agents().await {
@@ -144,11 +135,17 @@ impl Stores {
         }
     }
 
-    /// Looks whether a store elsewhere is there; the node starts without it, and is ready when it comes.
-    pub(super) async fn begin(&self) {
+    /// Looks whether a store elsewhere is there; the node starts without it, and is ready when it comes. The broker, if
+    /// there is one, is not waited for.
+    pub(super) async fn begin(self, settings: &NatsSettings) -> Result<Self, StartError> {
         if let Some(redis) = &self.redis {
             redis.begin().await;
         }
+        let nats = Nats::connect(settings, "archipel").await;
+        Ok(Self {
+            nats: nats.map_err(StartError::Settings)?,
+            ..self
+        })
     }
 
     /// The other replicas of this node, if it has any.

@@ -11,11 +11,13 @@ use tokio_util::sync::CancellationToken;
 use super::stores::Stores;
 use super::watch;
 use crate::bus::BusActor;
+use crate::config::NodeSettings;
 use crate::edge::WanGate;
 use crate::egress::Egress;
 use crate::federation::Federation;
 use crate::limiter::Limit;
 use crate::metrics::WanMetrics;
+use crate::nats::Nats;
 use crate::registry::SharedAgents;
 use crate::store::wan::{WanRetention, WanSide};
 use crate::supervise::Health;
@@ -24,6 +26,7 @@ use crate::wan::desk::{Door, WanDesk};
 use crate::wan::effects::Effects;
 use crate::wan::intake::Intake;
 use crate::wan::line::WanLine;
+use crate::wan::line::jetstream::JetStreamLine;
 use crate::wan::place::Places;
 use crate::wan::queue::{QueuePorts, WanQueue, Work};
 use crate::wan::seals::Seals;
@@ -38,6 +41,7 @@ pub(super) struct Started {
     /// Each with the name of its part.
     pub(super) queues: Vec<(&'static str, Addr<WanQueue>)>,
     pub(super) gate: WanGate,
+    nats: Option<Nats>,
 }
 
 /// Whom the WAN knows.
@@ -45,13 +49,20 @@ type Known<'a> = (&'a Addr<BusActor>, &'a SharedAgents, &'a Arc<Federation>);
 
 /// Starts what comes and what goes, and the way to the line. `drain` fires when nothing more is to be pulled.
 pub(super) fn start(
-    settings: &WanSettings,
+    NodeSettings {
+        wan: settings,
+        nats,
+        ..
+    }: &NodeSettings,
     stores: &Stores,
     (bus, agents, federation): Known<'_>,
     (egress, clock, telemetry): (&Arc<Egress>, &Arc<dyn Clock>, &Telemetry),
     drain: &CancellationToken,
 ) -> Started {
-    let line: Option<Arc<dyn WanLine>> = None;
+    let line = stores.nats.clone().map(|connection| {
+        let line = JetStreamLine::new(connection, &nats.line, federation.own().as_str());
+        Arc::new(line) as Arc<dyn WanLine>
+    });
     let metrics = WanMetrics::new(&telemetry.meter());
     let queue = |side, work: Arc<dyn Work>, retention| {
         WanQueue::new(QueuePorts {
@@ -98,7 +109,11 @@ pub(super) fn start(
     let gate = gate(settings, desk);
     let mut queues = vec![("wan inbox", inbox)];
     queues.extend(outbox.map(|outbox| ("wan outbox", outbox)));
-    Started { queues, gate }
+    Started {
+        queues,
+        gate,
+        nats: stores.nats.clone(),
+    }
 }
 
 /// How long what was sent is remembered.
@@ -122,8 +137,11 @@ fn gate(settings: &WanSettings, desk: WanDesk) -> WanGate {
 }
 
 impl Started {
-    /// Has the queues looked after.
+    /// Has the queues looked after, and people told when the broker is away.
     pub(super) fn watch(&self, health: &Health) {
+        if let Some(nats) = self.nats.clone() {
+            health.note("nats", move || nats.is_connected());
+        }
         for (name, queue) in &self.queues {
             watch(health, name, queue);
         }

@@ -24,8 +24,6 @@ const PAGE: usize = 256;
 const LATER: Duration = Duration::from_secs(15);
 /// How long nothing is pulled after a failure, doubled with each further one up to the second.
 const RESTS: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(10)];
-/// By which the sender's broker knows a message.
-const MESSAGE_ID: &str = "Nats-Msg-Id";
 
 /// What the intake works with.
 #[derive(Clone)]
@@ -127,11 +125,9 @@ impl Intake {
         if let Err(refusal) = sealed {
             return Judged::Poison(refusal.to_string());
         }
-        let mut headers = delivery.headers.iter();
-        let message_id = headers.find(|(name, _)| name.eq_ignore_ascii_case(MESSAGE_ID));
         Judged::Ours(Box::new(Parcel {
             message,
-            message_id: message_id.map(|(_, id)| id.clone()),
+            message_id: delivery.message_id.clone(),
         }))
     }
 
