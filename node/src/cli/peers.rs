@@ -83,7 +83,7 @@ enum Action {
         /// Which peer.
         name: String,
     },
-    /// Gives this node a new key. Peers that paired follow by themselves; the others must be told.
+    /// Gives this node a new key. Peers that paired follow by themselves; the others must be told, unless they have `follow_keys`.
     RotateKey {
         /// How long the old key still counts: a number with `s`, `m`, `h` or `d`, at most 90d.
         #[arg(long, value_name = "TIME", value_parser = seconds, default_value = "7d")]

@@ -38,6 +38,10 @@ pub struct Peer {
     pub keys: Vec<PeerKey>,
     /// Further keys for its cards: a JWK Set, checked when the peer was made.
     pub card_keys: Option<Arc<str>>,
+    /// Whether new keys are taken that it announces with those it has.
+    pub follows_keys: bool,
+    /// The key that was written down and from which `keys` follow; none where they are as they were written.
+    pub root: Option<[u8; 32]>,
     /// What it may do here.
     pub rights: PeerRights,
     /// How often it may call; `None` where it has no limit of its own.
@@ -190,6 +194,8 @@ impl Peer {
             origin,
             keys: Vec::new(),
             card_keys: None,
+            follows_keys: source == PeerSource::Paired,
+            root: None,
             rights: PeerRights::default(),
             limit: None,
             suspended: false,

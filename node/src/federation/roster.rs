@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use archipel_protocol::federation::{KeyError, Verifier};
+use archipel_protocol::federation::{KeyError, PeerKey, Verifier};
 use archipel_protocol::ids::Origin;
 
-use crate::federation::peers::{Cut, Peer, PeerRules, PeerSource};
+use crate::federation::peers::{Cut, MAX_KEYS, Peer, PeerRules, PeerSource};
 
 /// With what incoming tokens are verified, beside the peers.
 #[derive(Debug, Clone)]
@@ -36,8 +36,48 @@ pub struct RosterParts {
     pub paired: Vec<Peer>,
     /// The signed manifest.
     pub manifest: Vec<Peer>,
+    /// Keys that configured peers announced, and since which of their configured ones.
+    pub followed: BTreeMap<Origin, FollowedKeys>,
     /// Who was suspended or revoked while the node runs, whoever told of them.
     pub withdrawn: BTreeMap<Origin, Withdrawal>,
+}
+
+/// Keys that follow from one that an operator wrote down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FollowedKeys {
+    /// The one that was written down. They count as long as it stands there, because it vouches for them.
+    pub root: [u8; 32],
+    /// All that follow from it and itself, the newest one first.
+    pub keys: Vec<PeerKey>,
+}
+
+impl FollowedKeys {
+    /// Gives a peer the keys that followed from its own.
+    fn give(&self, peer: &mut Peer) {
+        let is_root = |key: &PeerKey| key.public_key == self.root;
+        if !peer.follows_keys || !peer.keys.iter().any(is_root) {
+            return;
+        }
+        let mut keys = self.keys.clone();
+        for written in std::mem::take(&mut peer.keys) {
+            let is_it = |key: &&mut PeerKey| key.public_key == written.public_key;
+            match keys.iter_mut().find(is_it) {
+                // It ends when the operator says so, or its owner, whoever is first.
+                Some(known) => {
+                    let ends = known.not_after.into_iter().chain(written.not_after);
+                    let not_after = ends.min();
+                    *known = PeerKey {
+                        not_after,
+                        ..written
+                    };
+                }
+                None => keys.push(written),
+            }
+        }
+        keys.truncate(MAX_KEYS);
+        peer.keys = keys;
+        peer.root = Some(self.root);
+    }
 }
 
 /// Trust that was taken back; it wins over every source.
@@ -70,7 +110,8 @@ impl RosterParts {
             let withdrawal = self.withdrawn.get(&peer.origin).copied();
             let is_usable = peer.origin != rules.own && !(rules.needs_keys && peer.keys.is_empty());
             if is_usable && withdrawal != Some(Withdrawal::Revoked) {
-                merged.take(peer, withdrawal);
+                let followed = self.followed.get(&peer.origin);
+                merged.take(peer, withdrawal, followed);
             }
         }
         merged.peers
@@ -85,11 +126,19 @@ struct Merged<'a> {
 }
 
 impl<'a> Merged<'a> {
-    fn take(&mut self, peer: &'a Peer, withdrawal: Option<Withdrawal>) {
+    fn take(
+        &mut self,
+        peer: &'a Peer,
+        withdrawal: Option<Withdrawal>,
+        followed: Option<&FollowedKeys>,
+    ) {
         if !self.origins.insert(&peer.origin) {
             return;
         }
         let mut peer = peer.clone();
+        if let Some(followed) = followed {
+            followed.give(&mut peer);
+        }
         peer.suspended |= withdrawal == Some(Withdrawal::Suspended);
         if self.names.contains(&peer.name) {
             peer = peer.renamed();

@@ -260,7 +260,7 @@ impl Federation {
         let roster = self.roster.load();
         let peer = roster.by_origin(&Origin::parse(&claimed.issuer).ok()?)?;
         let is_known = |key: &PeerKey| key.kid.as_deref() == Some(&*claimed.key_id);
-        let is_followed = peer.source == PeerSource::Paired && !peer.suspended;
+        let is_followed = peer.follows_keys && !peer.suspended;
         (is_followed && !peer.keys.iter().any(is_known)).then(|| peer.origin.clone())
     }
 

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::federation::peers::{Peer, PeerSource};
-use crate::federation::roster::Withdrawal;
+use crate::federation::roster::{FollowedKeys, Withdrawal};
 use crate::pairing::grant;
 use crate::pairing::ring::KeyRing;
 use crate::store::peers::{PeerChange, PeerRow, PeerRows};
@@ -23,6 +23,7 @@ const PEER: &str = "peer:";
 const MARK: &str = "mark:";
 const RING: &str = "ring";
 const OPEN: &str = "open:";
+const KEYS: &str = "keys:";
 
 /// Everything that is kept about peers.
 #[derive(Debug, Clone, Default)]
@@ -32,6 +33,18 @@ pub(super) struct Book {
     pub(super) ring: Option<KeyRing>,
     /// Our invitations that nobody has taken. Without its signature an invitation lets nobody in.
     pub(super) open: BTreeMap<Uuid, Invitation>,
+    /// Keys that followed from one that an operator wrote down.
+    pub(super) followed: BTreeMap<Origin, Followed>,
+}
+
+/// See [`FollowedKeys`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Followed {
+    /// 64 hexadecimal digits.
+    pub(super) root: String,
+    /// The newest one first.
+    pub(super) keys: Vec<PairedKey>,
 }
 
 /// A node that paired with us.
@@ -94,6 +107,9 @@ impl Book {
         } else if let Some(id) = row.id.strip_prefix(OPEN) {
             let id = Uuid::from_str(id).ok()?;
             self.open.insert(id, read(row)?);
+        } else if let Some(origin) = row.id.strip_prefix(KEYS) {
+            let origin = Origin::from_str(origin).ok()?;
+            self.followed.insert(origin, read(row)?);
         } else if &*row.id == RING {
             self.ring = Some(read(row)?);
         }
@@ -103,6 +119,18 @@ impl Book {
     /// Those that paired, as the roster wants them.
     pub(super) fn paired(&self) -> Vec<Peer> {
         self.peers.values().filter_map(PairedPeer::peer).collect()
+    }
+
+    /// The keys of configured peers that follow, as the roster wants them.
+    pub(super) fn followed(&self) -> BTreeMap<Origin, FollowedKeys> {
+        let read = |(origin, followed): (&Origin, &Followed)| {
+            let keys = FollowedKeys {
+                root: keys::from_hex(&followed.root).ok()?,
+                keys: followed.keys.iter().filter_map(PairedKey::key).collect(),
+            };
+            Some((origin.clone(), keys))
+        };
+        self.followed.iter().filter_map(read).collect()
     }
 
     pub(super) fn withdrawn(&self) -> BTreeMap<Origin, Withdrawal> {
@@ -128,16 +156,8 @@ impl PairedPeer {
                 return None;
             }
         };
-        let keys = self.keys.iter().filter_map(|key| {
-            let public_key = keys::from_hex(&key.public_key).ok()?;
-            Some(PeerKey {
-                kid: Some(keys::thumbprint(&public_key)),
-                not_after: key.not_after,
-                ..PeerKey::new(public_key)
-            })
-        });
         Some(Peer {
-            keys: keys.collect(),
+            keys: self.keys.iter().filter_map(PairedKey::key).collect(),
             rights: terms.rights,
             limit: terms.limit,
             review_by: terms.review_by,
@@ -147,8 +167,7 @@ impl PairedPeer {
     }
 
     pub(super) fn has_key(&self, key: &[u8; 32]) -> bool {
-        let key = keys::to_hex(key);
-        self.keys.iter().any(|known| known.public_key == key)
+        self.keys.iter().any(|known| known.is(key))
     }
 }
 
@@ -158,6 +177,19 @@ impl PairedKey {
             public_key: keys::to_hex(key),
             not_after: None,
         }
+    }
+
+    pub(super) fn is(&self, key: &[u8; 32]) -> bool {
+        self.public_key == keys::to_hex(key)
+    }
+
+    fn key(&self) -> Option<PeerKey> {
+        let public_key = keys::from_hex(&self.public_key).ok()?;
+        Some(PeerKey {
+            kid: Some(keys::thumbprint(&public_key)),
+            not_after: self.not_after,
+            ..PeerKey::new(public_key)
+        })
     }
 }
 
@@ -175,6 +207,10 @@ pub(super) fn keep_mark(origin: &Origin, mark: &Mark) -> PeerChange {
 
 pub(super) fn forget_mark(origin: &Origin) -> PeerChange {
     PeerChange::Forget(format!("{MARK}{origin}").into())
+}
+
+pub(super) fn keep_followed(origin: &Origin, followed: &Followed) -> PeerChange {
+    keep(&format!("{KEYS}{origin}"), followed)
 }
 
 pub(super) fn keep_open(invitation: &Invitation) -> PeerChange {

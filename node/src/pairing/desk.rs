@@ -93,6 +93,7 @@ impl Desk {
         let book = Book::read(rows);
         let replaced = self.ports.federation.replace(|parts| {
             parts.paired = book.paired();
+            parts.followed = book.followed();
             parts.withdrawn = book.withdrawn();
         });
         if let Err(error) = replaced {

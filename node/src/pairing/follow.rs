@@ -1,17 +1,18 @@
-//! Following the keys of peers that paired: a token names a key that we do not know, so the peer is asked for its keys.
+//! Following the keys of peers that paired, or whose entry says so: a token names a key that we do not know, so the peer is
+//! asked for its keys.
 //!
 //! A new key is believed only with the statement of one that we have, read from the peer's own origin.
 
-use archipel_protocol::federation::keys;
 use archipel_protocol::federation::succession::{PublishedKey, Succession, successions};
+use archipel_protocol::federation::{PeerKey, keys};
 use archipel_protocol::ids::Origin;
 
 use crate::audit::{AuditAction, AuditOutcome, AuditRecord, Record};
-use crate::egress::Destination;
-use crate::federation::peers::MAX_KEYS;
+use crate::federation::peers::{MAX_KEYS, Peer, PeerSource};
 use crate::pairing::PairingError;
-use crate::pairing::book::{PairedKey, PairedPeer, keep_peer};
+use crate::pairing::book::{Book, Followed, PairedKey, PairedPeer, keep_followed, keep_peer};
 use crate::pairing::desk::Desk;
+use crate::store::peers::PeerChange;
 
 impl Desk {
     /// Whether new keys of a peer were found, and are in force.
@@ -26,28 +27,40 @@ impl Desk {
     }
 
     async fn try_follow(&self, origin: &Origin) -> Result<bool, PairingError> {
-        let book = self.read().await?;
-        let peer = book.peers.get(origin).ok_or(PairingError::NotFound)?;
-        let destination = match peer.allow_private {
-            true => Destination::Trusted,
-            false => Destination::Outside,
-        };
-        let published = self.published_by(destination, origin).await?;
+        let known = self.known_keys(origin)?;
+        let published = self.published_to_follow(origin).await?;
         self.decide(|view| {
             // It may have been revoked while we asked.
-            let peer = view.book.peers.get(origin).ok_or(PairingError::NotFound)?;
-            let next = followed(peer, &published, view.now);
-            Ok(next.iter().map(keep_peer).collect())
+            let peer = view.roster.by_origin(origin);
+            let peer = peer.filter(|peer| peer.follows_keys);
+            let peer = peer.ok_or(PairingError::NotFound)?;
+            Ok(next(view.book, peer, &published, view.now))
         })
         .await?;
-        let known = book.peers.get(origin).map(|peer| &peer.keys);
-        let found = self.read().await?;
-        let is_new = found.peers.get(origin).map(|peer| &peer.keys) != known;
+        let is_new = self.known_keys(origin)? != known;
         if is_new {
             tracing::info!(peer.origin = %origin, "a peer has changed its key");
             self.record_new_key(origin);
         }
         Ok(is_new)
+    }
+
+    /// The keys in force.
+    fn known_keys(&self, origin: &Origin) -> Result<Vec<PeerKey>, PairingError> {
+        let roster = self.ports.federation.roster();
+        let peer = roster.by_origin(origin).ok_or(PairingError::NotFound)?;
+        Ok(peer.keys.clone())
+    }
+
+    /// The keys that a peer publishes, asked for as it is called.
+    async fn published_to_follow(
+        &self,
+        origin: &Origin,
+    ) -> Result<Vec<PublishedKey>, PairingError> {
+        let roster = self.ports.federation.roster();
+        let peer = roster.by_origin(origin).ok_or(PairingError::NotFound)?;
+        let way = (peer.destination(), peer.tls_files());
+        self.published_by(way, origin).await
     }
 
     fn record_new_key(&self, origin: &Origin) {
@@ -62,34 +75,70 @@ impl Desk {
     }
 }
 
-/// The peer with the keys that follow from those it had; `None` where there is nothing new.
-fn followed(peer: &PairedPeer, published: &[PublishedKey], now: i64) -> Option<PairedPeer> {
-    let known: Vec<[u8; 32]> = peer
-        .keys
+/// What is kept once the keys of a peer that follow were found: with the peer, where it paired, else beside the configuration.
+fn next(book: &Book, peer: &Peer, published: &[PublishedKey], now: i64) -> Vec<PeerChange> {
+    let origin = &peer.origin;
+    if peer.source == PeerSource::Paired {
+        let Some(paired) = book.peers.get(origin) else {
+            return Vec::new();
+        };
+        let followed = followed(origin, &paired.keys, published, now);
+        let paired = followed.map(|(keys, _)| PairedPeer {
+            keys,
+            ..paired.clone()
+        });
+        return paired.iter().map(keep_peer).collect();
+    }
+    let known: Vec<PairedKey> = peer.keys.iter().map(kept).collect();
+    let followed = followed(origin, &known, published, now);
+    let kept = followed.map(|(keys, first)| Followed {
+        // Of what followed before, the root stays; else every key that is known was written down.
+        root: keys::to_hex(&peer.root.unwrap_or(first)),
+        keys,
+    });
+    kept.iter()
+        .map(|kept| keep_followed(origin, kept))
+        .collect()
+}
+
+fn kept(key: &PeerKey) -> PairedKey {
+    PairedKey {
+        not_after: key.not_after,
+        ..PairedKey::new(&key.public_key)
+    }
+}
+
+/// The keys of a peer with those that follow from them, and the one from which they follow; `None` where there is nothing new.
+fn followed(
+    origin: &Origin,
+    known: &[PairedKey],
+    published: &[PublishedKey],
+    now: i64,
+) -> Option<(Vec<PairedKey>, [u8; 32])> {
+    let trusted: Vec<[u8; 32]> = known
         .iter()
         .filter(|key| key.not_after.is_none_or(|last| now <= last))
         .filter_map(|key| keys::from_hex(&key.public_key).ok())
         .collect();
-    let found = successions(&peer.origin, &known, published, now);
-    let mut next = peer.clone();
+    let found = successions(origin, &trusted, published, now);
+    let first = found.first()?.previous;
+    let mut next = known.to_vec();
     for statement in &found {
         take(&mut next, statement, published);
     }
-    (next != *peer).then_some(next)
+    (next != known).then_some((next, first))
 }
 
-fn take(peer: &mut PairedPeer, statement: &Succession, published: &[PublishedKey]) {
-    let previous = keys::to_hex(&statement.previous);
-    for key in &mut peer.keys {
-        if key.public_key == previous {
-            // The first word about its end counts: whoever stole the key cannot lengthen its life.
-            key.not_after.get_or_insert(statement.previous_until);
-        }
+fn take(next: &mut Vec<PairedKey>, statement: &Succession, published: &[PublishedKey]) {
+    for key in next.iter_mut().filter(|key| key.is(&statement.previous)) {
+        // The first word about its end counts: whoever stole the key cannot lengthen its life.
+        key.not_after.get_or_insert(statement.previous_until);
     }
     let is_published = |key: &PublishedKey| key.public_key == statement.next;
-    if published.iter().any(is_published) && !peer.has_key(&statement.next) {
-        peer.keys.insert(0, PairedKey::new(&statement.next));
-        peer.keys.truncate(MAX_KEYS);
+    let is_known = next.iter().any(|key| key.is(&statement.next));
+    if published.iter().any(is_published) && !is_known {
+        next.insert(0, PairedKey::new(&statement.next));
+        next.truncate(MAX_KEYS);
     }
 }
 
@@ -101,6 +150,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::store::peers::PeerRows;
 
     const NOW: i64 = 1_800_000_000;
 
@@ -154,8 +204,55 @@ mod tests {
         published: &[u8],
         expected: Option<&[(u8, Option<i64>)]>,
     ) {
-        let found = followed(&peer(known), &chain(published), NOW);
-        assert_eq!(found, expected.map(peer), "{known:?} {published:?}");
+        let found = followed(&origin(), &peer(known).keys, &chain(published), NOW);
+        let found = found.map(|(keys, _)| keys);
+        assert_eq!(
+            found,
+            expected.map(|expected| peer(expected).keys),
+            "{known:?} {published:?}"
+        );
+    }
+
+    /// The row that is kept of a configured peer with these keys, if there is one: its root, and its keys.
+    fn kept_of(
+        known: &[u8],
+        root: Option<u8>,
+        published: &[u8],
+    ) -> Option<(String, Vec<PairedKey>)> {
+        let public = |byte: &u8| *signer(*byte).public_key();
+        let peer = Peer {
+            keys: known
+                .iter()
+                .map(|byte| PeerKey::new(public(byte)))
+                .collect(),
+            root: root.map(|byte| public(&byte)),
+            ..Peer::new("beta", origin(), PeerSource::Configured)
+        };
+        let changes = next(&Book::default(), &peer, &chain(published), NOW);
+        let rows = changes.into_iter().filter_map(|change| match change {
+            PeerChange::Keep(row) => Some(row),
+            PeerChange::Forget(_) => None,
+        });
+        let rows = PeerRows {
+            revision: 1,
+            rows: rows.collect(),
+        };
+        let kept = Book::read(&rows).followed.remove(&origin());
+        kept.map(|kept| (kept.root, kept.keys))
+    }
+
+    #[test]
+    fn what_follows_from_a_configured_key_is_kept_with_its_root() {
+        let hex = |byte: u8| keys::to_hex(signer(byte).public_key());
+        let ends = Some(NOW + 100);
+        let (root, keys) = kept_of(&[9, 1], None, &[1, 2]).unwrap();
+        assert_eq!(root, hex(1));
+        assert_eq!(keys, peer(&[(2, None), (9, None), (1, ends)]).keys);
+        // One step further, the root is still what was written down.
+        let (root, keys) = kept_of(&[2, 1], Some(1), &[2, 3]).unwrap();
+        assert_eq!(root, hex(1));
+        assert_eq!(keys, peer(&[(3, None), (2, ends), (1, None)]).keys);
+        assert_eq!(kept_of(&[9], None, &[1, 2]), None);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::cards::key::JWKS_PATH;
-use crate::egress::Destination;
+use crate::egress::{Destination, TlsFiles};
 use crate::federation::own_keys::OwnKeys;
 use crate::federation::peers::{Peer, PeerSource};
 use crate::pairing::book::{PairedKey, PairedPeer};
@@ -90,8 +90,8 @@ impl Desk {
             &invitation,
             &name,
         )?;
-        let destination = destination(order.allow_private);
-        let published = self.published_by(destination, &invitation.origin).await?;
+        let way = (destination(order.allow_private), None);
+        let published = self.published_by(way, &invitation.origin).await?;
         check_published(&published, &invitation.origin, &invitation.key)?;
         if !order.confirm {
             return Ok(view::offer(&invitation, &name, &own));
@@ -137,8 +137,8 @@ impl Desk {
         if !plan::is_same_guest(&book, &invitation, &acceptance) {
             let roster = self.ports.federation.roster();
             plan::check_guest(self.view(&book, &roster), &invitation, &acceptance)?;
-            let destination = destination(invitation.allow_private);
-            let published = self.published_by(destination, &acceptance.origin).await?;
+            let way = (destination(invitation.allow_private), None);
+            let published = self.published_by(way, &acceptance.origin).await?;
             check_published(&published, &acceptance.origin, &acceptance.key)?;
             self.claim(&invitation).await?;
             self.decide(|view| plan::take_guest(view, &invitation, &acceptance))
@@ -191,8 +191,8 @@ impl Desk {
     ) -> Result<Confirmation, PairingError> {
         let signed = signer(own)?.sign(acceptance).ok_or_else(without_key)?;
         let body = json!({"invitation": order.invitation.trim(), "acceptance": signed}).to_string();
-        let (origin, destination) = (&invitation.origin, destination(order.allow_private));
-        let sent = self.send(destination, Method::POST, origin, PAIR_PATH, body.into());
+        let (origin, way) = (&invitation.origin, (destination(order.allow_private), None));
+        let sent = self.send(way, Method::POST, origin, PAIR_PATH, body.into());
         let (status, body) = sent.await?;
         let told: Value = serde_json::from_slice(&body).unwrap_or_default();
         if !status.is_success() {
@@ -214,10 +214,10 @@ impl Desk {
     /// The keys that a node publishes.
     pub(super) async fn published_by(
         &self,
-        destination: Destination,
+        way: (Destination, Option<TlsFiles>),
         origin: &Origin,
     ) -> Result<Vec<PublishedKey>, PairingError> {
-        let asked = self.send(destination, Method::GET, origin, JWKS_PATH, Bytes::new());
+        let asked = self.send(way, Method::GET, origin, JWKS_PATH, Bytes::new());
         let (status, body) = asked.await?;
         let keys = read_jwks(&body).filter(|_| status == StatusCode::OK);
         keys.ok_or_else(|| {
@@ -229,7 +229,7 @@ impl Desk {
 
     async fn send(
         &self,
-        destination: Destination,
+        (destination, tls): (Destination, Option<TlsFiles>),
         method: Method,
         origin: &Origin,
         path: &str,
@@ -257,7 +257,8 @@ impl Desk {
             idle: Some(ANSWER_LIMIT),
             total: Some(ANSWER_LIMIT),
         };
-        let sent = self.ports.egress.send(destination, request, limits).await;
+        let egress = &self.ports.egress;
+        let sent = egress.send_with((destination, tls), request, limits).await;
         let answer = sent.map_err(|error| cannot(&error))?;
         let status = answer.status;
         let body = answer.read_all(MAX_ANSWER).await;

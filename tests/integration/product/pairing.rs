@@ -387,6 +387,42 @@ async fn a_key_changes_while_calls_go_on() {
 }
 
 #[tokio::test]
+async fn a_configured_peer_is_followed_where_its_entry_says_so() {
+    let (alpha, beta) = nodes();
+    // Paired, so that alpha uses its new key at once; at beta, what is configured wins.
+    pair(alpha.origin(), beta.origin()).await;
+    let before = shown(beta.origin(), &["show", "alpha"]).await["keys"].clone();
+    let mut stopped = beta.stop().await;
+    stopped.config().add(&format!(
+        "[[peers]]\nname = \"alpha\"\norigin = \"{}\"\ned25519_public_key = {}\nfollow_keys = true",
+        alpha.origin(),
+        before[0]["publicKey"]
+    ));
+    let beta = stopped.start();
+    done(alpha.origin(), &["rotate-key", "--overlap", "1h"]).await;
+    let own = shown(alpha.origin(), &["list"]).await["own"].clone();
+    let at_alpha = alpha.client();
+    let followed = async |beta: &TestNode| {
+        let peer = shown(beta.origin(), &["show", "alpha"]).await;
+        assert_eq!(peer["source"], "configured");
+        let fingerprints = [&own["fingerprint"], &before[0]["fingerprint"]];
+        let known = [
+            &peer["keys"][0]["fingerprint"],
+            &peer["keys"][1]["fingerprint"],
+        ];
+        (known == fingerprints).then_some(())
+    };
+    until("a configured peer that is followed", async || {
+        assert!(reaches(&at_alpha, "beta").await);
+        followed(&beta).await
+    })
+    .await;
+    let beta = beta.stop().await.start();
+    assert!(reaches(&at_alpha, "beta").await);
+    assert_eq!(followed(&beta).await, Some(()));
+}
+
+#[tokio::test]
 async fn a_configured_peer_can_be_suspended_and_revoked_too() {
     let (ours, theirs) = (Identity::of_new_node(), Identity::of_new_node());
     let alpha = node(&ours, |config| theirs.configure_as_peer(config, "beta"));

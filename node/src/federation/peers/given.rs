@@ -97,6 +97,7 @@ pub fn peer_of(
     Some(Peer {
         keys,
         card_keys: settings.card_keys.as_deref().map(Arc::from),
+        follows_keys: settings.follow_keys,
         rights,
         limit: limit(&settings.limit),
         suspended: settings.suspended,

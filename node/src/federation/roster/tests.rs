@@ -3,7 +3,7 @@
 use archipel_protocol::federation::PeerKey;
 use archipel_protocol::ids::Origin;
 
-use super::{Roster, RosterParts, Trust, Withdrawal};
+use super::{FollowedKeys, Roster, RosterParts, Trust, Withdrawal};
 use crate::config::CardCheck;
 use crate::federation::peers::{Peer, PeerRules, PeerSource};
 
@@ -104,4 +104,45 @@ fn a_name_is_given_once() {
     }
     assert!(roster.by_name("nobody").is_none());
     assert!(roster.verifier().is_none());
+}
+
+#[test]
+fn keys_that_follow_count_as_long_as_their_root_is_written_down() {
+    let key = |byte: u8, not_after: Option<i64>| PeerKey {
+        not_after,
+        ..PeerKey::new([byte; 32])
+    };
+    let check = |follows_keys, written: &[PeerKey], expected: &[PeerKey]| {
+        let mut peer = named("a", PeerSource::Configured);
+        peer.follows_keys = follows_keys;
+        peer.keys = written.to_vec();
+        let followed = FollowedKeys {
+            root: [1; 32],
+            keys: vec![key(3, None), key(2, Some(20)), key(1, Some(10))],
+        };
+        let parts = RosterParts {
+            followed: [(peer.origin.clone(), followed)].into(),
+            configured: vec![peer],
+            ..RosterParts::default()
+        };
+        let merged = self::check(&parts, &["https://a.example"]);
+        assert_eq!(merged.first().unwrap().keys, expected);
+    };
+    let all = [key(3, None), key(2, Some(20)), key(1, Some(10))];
+    check(true, &[key(1, None)], &all);
+    check(false, &[key(1, None)], &[key(1, None)]);
+    check(true, &[key(9, None)], &[key(9, None)]);
+    // Whoever says first when a key ends is heard.
+    let sooner = [key(3, None), key(2, Some(20)), key(1, Some(5))];
+    check(true, &[key(1, Some(5))], &sooner);
+    check(true, &[key(1, Some(15))], &all);
+    // At most so many, the newest ones.
+    let many = [key(7, None), key(8, None), key(1, None)];
+    let kept = [
+        key(3, None),
+        key(2, Some(20)),
+        key(1, Some(10)),
+        key(7, None),
+    ];
+    check(true, &many, &kept);
 }

@@ -19,6 +19,10 @@ settings! {
         pub origin: String, in 1..=512, example "https://beta.example.org";
         /// Its public key as 64 hexadecimal digits; with Ed25519 it needs this or `[[peers.keys]]`.
         pub ed25519_public_key: Option<String>, in 64..=64;
+        /// Whether a new key is taken that it announces with one of those here, as it is from a node that paired. Asked for at its
+        /// origin, at most once a minute, when a token names a key that we do not know. While one of these keys is
+        /// configured, what was learned from it is kept in the store; put another here, and it is forgotten.
+        pub follow_keys: bool = false;
         /// Further keys with which its cards may be signed (see `trust.cards`): a JWK Set as JSON text.
         pub card_keys: Option<String>, in 2..=65536, example "{\"keys\":[]}";
         /// What kind of node it is.
