@@ -42,7 +42,8 @@ settings! {
         pub admin_listen: Option<SocketAddr>, env ["GATEWAY_ADMIN_LISTEN"], example "127.0.0.1:7481";
         /// Threads that serve. 0: one per processor. Needs a restart.
         pub workers: usize = 0, in 0..=512, env ["GATEWAY_WORKERS"];
-        /// How often this file, and the files it names, are looked at for changes. 0s: only at SIGHUP.
+        /// How often this file, and the files it names, are looked at for changes; one is taken when it is found twice, for
+        /// a file may still be being written. SIGHUP takes it at once. 0s: only at SIGHUP.
         pub reload_interval: Duration = "5s", in "0s"..="24h", env ["GATEWAY_RELOAD_INTERVAL_MS"];
         /// Answers 503 to everybody, everywhere but at the gateway's own places, so that nothing reaches the nodes.
         pub closed: bool = false, env ["GATEWAY_CLOSED"];

@@ -1,7 +1,8 @@
 //! Another configuration while the gateway runs: when the file, or one that it names, has changed, and at SIGHUP.
 //!
 //! Everything is read again and compared with what is in force, by content: a touched file changes nothing, a replaced
-//! link does. What has problems changes nothing and is told once.
+//! link does. What has problems changes nothing and is told once. Nobody says when a file has been written: part of one may
+//! be a configuration too, one that opens what is closed, so without a SIGHUP a change counts when it is found twice.
 
 use std::sync::Arc;
 
@@ -38,10 +39,19 @@ pub(crate) fn watch(shared: Arc<Shared>) {
                 return;
             }
         };
+        let mut found_once = None;
         loop {
             let interval = shared.current().settings.reload_interval;
             let asked = reload.due(interval).await;
-            let found = match look(&shared).await {
+            let outcome = match changed(&shared).await {
+                Ok(found) if asked => take(&shared, found),
+                Ok(found) => take(&shared, found_twice(found, &mut found_once)),
+                Err(problems) => {
+                    found_once = None;
+                    Outcome::Refused(problems)
+                }
+            };
+            let found = match outcome {
                 Outcome::Same => Look::Same,
                 Outcome::Taken(_) => Look::Taken,
                 Outcome::Refused(problems) => Look::Refused(problems),
@@ -55,14 +65,35 @@ pub(crate) fn watch(shared: Arc<Shared>) {
 
 /// Reads the configuration again, and puts it in force if it differs.
 pub(crate) async fn look(shared: &Arc<Shared>) -> Outcome {
+    match changed(shared).await {
+        Ok(settings) => take(shared, settings),
+        Err(problems) => Outcome::Refused(problems),
+    }
+}
+
+/// The configuration as it is now, or `None` when it is the one in force; else its problems.
+async fn changed(shared: &Arc<Shared>) -> Result<Option<GatewaySettings>, String> {
     let for_thread = Arc::clone(shared);
     // Files are read on a thread that may wait for them.
-    let read = tokio::task::spawn_blocking(move || read(&for_thread)).await;
-    let settings = match read {
-        Ok(Ok(Some(settings))) => settings,
-        Ok(Ok(None)) => return Outcome::Same,
-        Ok(Err(problems)) => return Outcome::Refused(problems.to_string()),
-        Err(_) => return Outcome::Refused("the configuration could not be read".to_owned()),
+    match tokio::task::spawn_blocking(move || read(&for_thread)).await {
+        Ok(read) => read.map_err(|problems| problems.to_string()),
+        Err(_) => Err("the configuration could not be read".to_owned()),
+    }
+}
+
+/// What was found now and the time before.
+fn found_twice<T: PartialEq>(found: Option<T>, once: &mut Option<T>) -> Option<T> {
+    if found == *once {
+        *once = None;
+        return found;
+    }
+    *once = found;
+    None
+}
+
+fn take(shared: &Shared, settings: Option<GatewaySettings>) -> Outcome {
+    let Some(settings) = settings else {
+        return Outcome::Same;
     };
     let before = shared.current();
     let waiting = needs_restart(&before.settings, &settings);
@@ -79,7 +110,6 @@ pub(crate) async fn look(shared: &Arc<Shared>) -> Outcome {
     }
 }
 
-/// The configuration as it is now; `None` when it is the one in force.
 fn read(shared: &Shared) -> Result<Option<GatewaySettings>, Problems> {
     let source = &shared.source;
     let settings = GatewaySettings::load(source.file.as_deref(), &source.environment)?;
@@ -112,4 +142,27 @@ fn needs_restart(before: &GatewaySettings, after: &GatewaySettings) -> Vec<&'sta
     keys.into_iter()
         .filter_map(|(key, differs)| differs.then_some(key))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_counts_when_it_is_found_twice() {
+        let mut once = None;
+        for (found, counts) in [
+            (None, None),
+            (Some("part"), None),
+            (Some("whole"), None),
+            (Some("whole"), Some("whole")),
+            (None, None),
+            (Some("other"), None),
+            (None, None),
+            (Some("other"), None),
+            (Some("other"), Some("other")),
+        ] {
+            assert_eq!(found_twice(found, &mut once), counts, "{found:?}");
+        }
+    }
 }
