@@ -19,8 +19,8 @@ use super::worker::Worker;
 use crate::bus::Publish;
 use crate::store::wan::{Settlement, WanRow};
 
-/// Effects under way at once, of one batch.
-const AT_ONCE: usize = 64;
+/// Effects under way at once: all of a batch, so that none waits for another while it is in hand.
+const AT_ONCE: usize = 256;
 
 /// Does what follows from envelopes.
 pub struct Effects {

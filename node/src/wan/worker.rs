@@ -16,6 +16,8 @@ use archipel_protocol::wan::WanMessage;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Method, Request, StatusCode};
 use serde_json::json;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use url::Url;
 use uuid::Uuid;
 
@@ -25,6 +27,10 @@ use crate::store::wan::{Settlement, WanRow};
 
 /// How long one delivery may take (contract/bus.md 8).
 const LIMIT: Duration = Duration::from_secs(60);
+/// Deliveries under way at once.
+const AT_ONCE: usize = 64;
+/// How long one waits for its turn: together with its own time, less than an envelope is in hand.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// The longest answer that is read; nothing in it counts.
 const MAX_ANSWER: usize = 4096;
 
@@ -45,6 +51,7 @@ pub struct Webhook {
     bearer: Secret,
     attempts: u32,
     retry: Duration,
+    slots: Semaphore,
     dialect: Dialect,
     egress: Arc<Egress>,
     clock: Arc<dyn Clock>,
@@ -79,6 +86,7 @@ impl Worker {
                 bearer: bearer.clone(),
                 attempts: settings.webhook_attempts,
                 retry: settings.webhook_retry,
+                slots: Semaphore::new(AT_ONCE),
                 dialect,
                 egress: Arc::clone(egress),
                 clock: Arc::clone(clock),
@@ -111,6 +119,12 @@ impl Worker {
 
 impl Webhook {
     async fn deliver(&self, row: &WanRow, message: &WanMessage, event: Uuid) -> Settlement {
+        let Ok(_slot) = timeout(PATIENCE, self.slots.acquire()).await else {
+            // The receiver is slow with others; that is no attempt.
+            let due_ms = self.clock.now_ms();
+            let attempts = row.attempts;
+            return Settlement::Later { due_ms, attempts };
+        };
         let attempt = match self.request(row, message, event) {
             Some(request) => {
                 let limits = Timeouts {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::NODE;
 
-const INGRESS: &str = "/api/mesh/wan/ingress";
+pub(super) const INGRESS: &str = "/api/mesh/wan/ingress";
 
 pub(super) fn envelope(correlation_id: &str) -> Value {
     json!({
