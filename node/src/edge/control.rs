@@ -199,6 +199,11 @@ fn refused(error: &ControlError) -> HttpResponse {
     if let ControlError::NotKept(cause) = error {
         tracing::warn!(%cause, "a decision about an agent could not be kept");
     }
+    refusal(status, &body)
+}
+
+/// A refusal of the control plane; one for what we lack says when to come again.
+pub(super) fn refusal(status: StatusCode, body: &Value) -> HttpResponse {
     let mut response = HttpResponse::build(status);
     if status == StatusCode::SERVICE_UNAVAILABLE {
         response.insert_header((RETRY_AFTER, "1"));

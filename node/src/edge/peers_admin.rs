@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 use crate::audit::{AuditAction, AuditOutcome};
 use crate::edge::auth::{self, Caller};
+use crate::edge::control::refusal;
 use crate::edge::{Edge, limits, only};
 use crate::error::{Failure, Gate};
 use crate::federation::Federation;
@@ -385,13 +386,8 @@ fn refused(error: &PairingError) -> HttpResponse {
     if let PairingError::NotKept(cause) = error {
         tracing::warn!(%cause, "a decision about peers could not be kept");
     }
-    let mut response = HttpResponse::build(status);
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        response.insert_header((RETRY_AFTER, "1"));
-    }
-    response
-        .insert_header((CACHE_CONTROL, "no-store"))
-        .json(json!({"error": word, "message": error.to_string()}))
+    let body = json!({"error": word, "message": error.to_string()});
+    refusal(status, &body)
 }
 
 fn nothing_here() -> Failure {
