@@ -13,7 +13,10 @@ async fn a_node_says_that_it_lives_and_is_ready() {
     let agents = json!({"away": 0, "left_alone": 0});
     assert_eq!(
         (ready.status, ready.json()),
-        (200, json!({"ok": true, "missing": [], "agents": agents}))
+        (
+            200,
+            json!({"ok": true, "missing": [], "away": [], "agents": agents})
+        )
     );
     for path in ["/livez", "/api/health"] {
         let answer = node.stranger().get(path).await;
