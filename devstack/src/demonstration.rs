@@ -1,8 +1,10 @@
 //! What is shown: a client of alpha uses beta's agent in every way, and what must be refused is refused.
 //!
-//! Read `calls` (discovery, a call, a stream, the gateway), `outcome` (what a call must have brought), then `refusals`.
+//! Read `calls` (discovery, a call, a stream, the gateway), `outcome` (what a call must have brought), `refusals`, then
+//! `letters` (what goes over a broker, where there is one).
 
 mod calls;
+mod letters;
 mod outcome;
 mod refusals;
 
@@ -47,6 +49,14 @@ pub(crate) async fn run(recorder: &Recorder<'_>, site: &Site, input: &Input) {
             "unsigned message",
             refusals::unsigned_message(&http, site, recorder.now_unix_ms()),
         )
+        .await;
+}
+
+/// Tries what needs a broker between the sites.
+pub(crate) async fn run_over_brokers(recorder: &Recorder<'_>, site: &Site) {
+    let http = Http::new();
+    recorder
+        .step("envelope", letters::envelope(&http, site))
         .await;
 }
 

@@ -1,5 +1,6 @@
 //! The HTTP client of the demonstration: whole answers and streams, all with a time limit and a size limit.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
@@ -82,6 +83,17 @@ impl Http {
         limited(url, work).await
     }
 
+    /// Opens a stream that has no end of its own.
+    pub(crate) async fn watch(
+        &self,
+        url: &str,
+        credential: Credential<'_>,
+    ) -> anyhow::Result<EventStream> {
+        let request = request(Method::GET, url, credential, Bytes::new())?;
+        let work = async { EventStream::open(self.client.request(request).await?).await };
+        limited(url, work).await
+    }
+
     async fn whole(&self, url: &str, request: Request<Full<Bytes>>) -> anyhow::Result<Answer> {
         limited(url, async {
             collect(self.client.request(request).await?).await
@@ -129,7 +141,11 @@ fn request(
     Ok(builder.body(Full::new(body))?)
 }
 
-async fn limited<T>(url: &str, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+/// Work that is to end within the time that anything here may take.
+pub(crate) async fn limited<T>(
+    url: &str,
+    work: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<T> {
     let result = tokio::time::timeout(TIME_LIMIT, work).await;
     result
         .map_err(|_| anyhow!("no end within {} s", TIME_LIMIT.as_secs()))
@@ -152,23 +168,52 @@ async fn read_events(
     response: Response<Incoming>,
     mut each: impl FnMut(Value) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let content_type = response
-        .headers()
-        .get("content-type")
-        .and_then(|value| value.to_str().ok());
-    if !content_type.is_some_and(|value| value.starts_with("text/event-stream")) {
-        let answer = collect(response).await?;
-        return Err(anyhow!("no stream but {}", answer.excerpt()));
-    }
-    let mut events = Events::default();
-    let mut body = response.into_body();
-    while let Some(frame) = body.frame().await {
-        let Ok(bytes) = frame.context("the stream broke off")?.into_data() else {
-            continue;
-        };
-        for data in events.push(&bytes)? {
-            each(serde_json::from_slice(&data).context("an event is no JSON")?)?;
-        }
+    let mut stream = EventStream::open(response).await?;
+    while let Some(event) = stream.next().await? {
+        each(event)?;
     }
     Ok(())
+}
+
+/// The events of an answer, one by one.
+pub(crate) struct EventStream {
+    body: Incoming,
+    events: Events,
+    /// What has come and was not asked for yet.
+    come: VecDeque<Vec<u8>>,
+}
+
+impl EventStream {
+    async fn open(response: Response<Incoming>) -> anyhow::Result<Self> {
+        let content_type = response
+            .headers()
+            .get("content-type")
+            .and_then(|value| value.to_str().ok());
+        if !content_type.is_some_and(|value| value.starts_with("text/event-stream")) {
+            let answer = collect(response).await?;
+            return Err(anyhow!("no stream but {}", answer.excerpt()));
+        }
+        Ok(Self {
+            body: response.into_body(),
+            events: Events::default(),
+            come: VecDeque::new(),
+        })
+    }
+
+    /// The next event; none when the stream has ended.
+    pub(crate) async fn next(&mut self) -> anyhow::Result<Option<Value>> {
+        loop {
+            if let Some(data) = self.come.pop_front() {
+                let event = serde_json::from_slice(&data);
+                return Ok(Some(event.context("an event is no JSON")?));
+            }
+            let Some(frame) = self.body.frame().await else {
+                return Ok(None);
+            };
+            let Ok(bytes) = frame.context("the stream broke off")?.into_data() else {
+                continue;
+            };
+            self.come.extend(self.events.push(&bytes)?);
+        }
+    }
 }

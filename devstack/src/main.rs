@@ -78,6 +78,7 @@ async fn verify(arguments: &Verify) -> anyhow::Result<bool> {
     let input = async { input::read(arguments.file.as_deref()) };
     if let Some(text) = recorder.step("input", input).await {
         demonstration::run(&recorder, &site, &text).await;
+        demonstration::run_over_brokers(&recorder, &site).await;
     }
     report(&recorder, recorder.all_ok())
 }

@@ -17,6 +17,9 @@ pub(super) const CLIENT_HEADERS: &str = "client.headers";
 /// Where a container finds its folder.
 const SEEN_AT: &str = "/run/mesh";
 
+/// Where the nodes publish envelopes: the default of `nats.line.subject`.
+const WAN_SUBJECT: &str = "hive.mesh.wan";
+
 /// A file below the folder of a container.
 type File = (&'static str, String);
 
@@ -72,6 +75,12 @@ gateway_secret_file = "{SEEN_AT}/gateway_secret"
 [redis]
 url = "redis://{name}-redis:6379"
 password_file = "{SEEN_AT}/redis_password"
+
+[nats]
+url = "nats://{name}-nats:4222"
+user = "archipel"
+password_file = "{SEEN_AT}/nats_password"
+line.from_domains = ["{peer}"]
 
 [federation]
 enabled = true
@@ -129,23 +138,28 @@ fn redis(site: &SiteBook) -> String {
     )
 }
 
-/// Beta's broker is a leaf of alpha's: it calls, so that only alpha needs a port that can be reached.
+/// Beta's broker is a leaf of alpha's: it calls, so that only alpha needs a port that can be reached. Each keeps what its
+/// own site publishes, so that subject does not cross the link; the streams fetch from each other what they need.
 fn nats(book: &Book, (name, site): (&str, &SiteBook)) -> String {
+    let leaf_password = &book.leaf_password;
     let leaf = if name == "alpha" {
-        format!(
-            "leafnodes {{\n  port: 7422\n  authorization {{ user: leaf, password: \"{}\" }}\n}}\n",
-            book.leaf_password
-        )
+        format!("port: 7422\n  authorization {{ user: leaf, password: \"{leaf_password}\" }}")
     } else {
         format!(
-            "leafnodes {{\n  remotes [ {{ url: \"nats://leaf:{}@alpha-nats:7422\" }} ]\n}}\n",
-            book.leaf_password
+            r#"remotes [ {{ url: "nats-leaf://leaf:{leaf_password}@alpha-nats:7422"
+    deny_imports: ["{WAN_SUBJECT}", "archipel.>"], deny_exports: ["{WAN_SUBJECT}", "archipel.>"] }} ]"#
         )
     };
     format!(
-        "server_name: {name}\nport: 4222\nhttp: 8222\n\
-         jetstream {{ store_dir: /data, domain: {name} }}\n\
-         authorization {{ user: archipel, password: \"{}\" }}\n{leaf}",
+        r#"server_name: {name}
+port: 4222
+http: 8222
+jetstream {{ store_dir: /data, domain: {name} }}
+authorization {{ user: archipel, password: "{}" }}
+leafnodes {{
+  {leaf}
+}}
+"#,
         site.nats_password
     )
 }

@@ -100,7 +100,12 @@ fn meta() -> MeshMeta {
     }
 }
 
-fn expect(answer: &Answer, status: StatusCode, body: Option<&Value>) -> anyhow::Result<()> {
+/// An answer of this status, and this body if one is told.
+pub(super) fn expect(
+    answer: &Answer,
+    status: StatusCode,
+    body: Option<&Value>,
+) -> anyhow::Result<()> {
     if answer.status != status || body.is_some_and(|body| answer.json().ok().as_ref() != Some(body))
     {
         bail!(

@@ -5,6 +5,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader},
     net::SocketAddr,
+    path::Path,
     process::{Child, Command, Stdio},
     thread,
 };
@@ -21,8 +22,18 @@ pub(crate) struct GatewayProcess {
 impl GatewayProcess {
     /// Starts one on a free port, in front of a node that is not asked how it is.
     pub(crate) fn start(node: SocketAddr, variables: &[(&str, &str)]) -> Self {
+        Self::start_from(None, node, variables)
+    }
+
+    /// The same with a file.
+    pub(crate) fn start_from(
+        file: Option<&Path>,
+        node: SocketAddr,
+        variables: &[(&str, &str)],
+    ) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_gateway-under-test"))
             .arg("serve")
+            .args(file.iter().flat_map(|file| [Path::new("--config"), *file]))
             .env_clear()
             .env("GATEWAY_LISTEN", "127.0.0.1:0")
             .env("GATEWAY_UPSTREAM_BASE", format!("http://{node}"))
@@ -70,11 +81,20 @@ impl GatewayProcess {
         number.parse().unwrap()
     }
 
+    /// Asks it to look at its configuration again.
+    pub(crate) fn hang_up(&self) {
+        self.signal("-HUP");
+    }
+
+    fn signal(&self, signal: &str) {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args([signal, &id]).status().unwrap();
+        assert!(sent.success());
+    }
+
     /// Asks it to end, and waits until it has ended well.
     pub(crate) async fn end(mut self) {
-        let id = self.child.id().to_string();
-        let asked = Command::new("kill").args(["-TERM", &id]).status().unwrap();
-        assert!(asked.success());
+        self.signal("-TERM");
         let status = until("the end of a gateway", async || {
             self.child.try_wait().unwrap()
         });

@@ -6,11 +6,14 @@
 )]
 
 use actix_web::test;
-use archipel_kit::client::RequestBody;
+use archipel_kit::client::{AddressPolicy, ClientOptions, HttpClient, RequestBody, Timeouts};
+use archipel_tests::mesh::until;
 use futures_util::StreamExt as _;
+use http::Request;
 
 use crate::{
     balancing::{file, write},
+    process::GatewayProcess,
     world::{Node, TestGateway, assert_rpc_error},
 };
 
@@ -85,6 +88,32 @@ async fn everything_or_one_place_can_be_closed_and_opened() {
         .wait_for(r#"reloads_total{outcome="taken"} 2"#)
         .await;
     assert_eq!(gateway.get("/agents/old").await.status.as_u16(), 200);
+}
+
+#[test]
+async fn a_hangup_takes_what_the_file_says_at_once() {
+    let node = Node::start();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("gateway.toml");
+    // Nobody looks at it but for the signal.
+    let settings = "reload_interval = \"0s\"\nclosed = ";
+    std::fs::write(&path, format!("{settings}true")).unwrap();
+    let gateway = GatewayProcess::start_from(Some(&path), node.address, &[]);
+    let client = HttpClient::new(ClientOptions::new(AddressPolicy::Any));
+    let status = async || {
+        let uri = format!("http://{}/agents/echo", gateway.address);
+        let request = Request::get(uri).body(RequestBody::empty()).unwrap();
+        let answer = client.send(request, Timeouts::default()).await.unwrap();
+        answer.status.as_u16()
+    };
+    assert_eq!(status().await, 503);
+    std::fs::write(&path, format!("{settings}false")).unwrap();
+    assert_eq!(status().await, 503);
+    gateway.hang_up();
+    until("an open gateway", async || {
+        (status().await == 200).then_some(())
+    })
+    .await;
 }
 
 #[test]

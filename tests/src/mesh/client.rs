@@ -184,6 +184,12 @@ impl Client {
         Answer::try_read(response).await.ok()
     }
 
+    /// As [`Self::post`]; `None` when the node goes away before it has answered.
+    pub async fn try_post(&self, path: &str, body: impl Into<Bytes>) -> Option<Answer> {
+        let response = self.try_send(Method::POST, path, body.into()).await.ok()?;
+        Answer::try_read(response).await.ok()
+    }
+
     async fn send(&self, method: Method, path: &str, body: Bytes) -> Response<Incoming> {
         let sent = self.try_send(method, path, body).await;
         sent.unwrap_or_else(|error| panic!("{path} cannot be called: {error:?}"))
