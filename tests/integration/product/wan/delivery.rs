@@ -88,7 +88,7 @@ impl Sites {
         let alpha_nats = NatsServer::start_with(Some("alpha"), &hub).unwrap();
         let link = Link::start(leaf_port).await;
         let leaf = format!(
-            "leafnodes {{ reconnect: \"1s\", remotes: [ {{ url: \"nats-leaf://127.0.0.1:{}\"\n\
+            "leafnodes {{ reconnect: 1, remotes: [ {{ url: \"nats-leaf://127.0.0.1:{}\"\n\
              deny_imports: [\"{SUBJECT}\", \"archipel.>\"]\n deny_exports: [\"{SUBJECT}\", \"archipel.>\"] }} ] }}",
             link.port
         );
