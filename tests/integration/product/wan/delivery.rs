@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use archipel_tests::mesh::{Client, FakeAgent, NodeProcess, free_port, until};
+use archipel_tests::mesh::{Client, FakeAgent, NodeProcess, free_port};
 use archipel_tests::services::{NatsServer, RedisServer};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::NODE;
 
@@ -28,6 +28,8 @@ const POISONED: usize = 20;
 const PUBLISHERS: usize = 16;
 /// Things that happen at least, however quick the publishers are.
 const EVENTS: usize = 8;
+/// Longer than anything rests on the way: what a killed replica had in hand is left alone for two minutes.
+const LONGEST_REST: Duration = Duration::from_secs(150);
 const SUBJECT: &str = "hive.mesh.wan";
 const ALPHA: &str = "http://alpha.example";
 const BETA: &str = "http://beta.example";
@@ -162,12 +164,17 @@ impl Site {
     /// Waits until nothing waits on either side.
     async fn until_idle(&self) {
         let client = self.replicas[0].client();
-        until("nothing to wait", async || {
-            let status = client.get("/api/mesh/wan").await.json();
-            let is_idle = status["inbox"]["waiting"] == 0 && status["outbox"]["waiting"] == 0;
-            is_idle.then_some(())
-        })
-        .await;
+        let idle = async {
+            loop {
+                let status = client.get("/api/mesh/wan").await.json();
+                if status["inbox"]["waiting"] == 0 && status["outbox"]["waiting"] == 0 {
+                    return;
+                }
+                sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let idle = timeout(LONGEST_REST, idle).await;
+        assert!(idle.is_ok(), "something waits for ever");
     }
 
     async fn dead(&self) -> Vec<Value> {
@@ -295,19 +302,21 @@ impl Receiver {
 
     /// What has come, once so many envelopes have.
     async fn until_all(&self, envelopes: usize) -> HashMap<String, HashSet<String>> {
-        let mut before = 0;
+        let come = || self.seen.lock().unwrap().len();
         loop {
-            let come = self.seen.lock().unwrap().len();
-            if come >= envelopes {
+            let before = come();
+            if before >= envelopes {
                 return self.seen.lock().unwrap().clone();
             }
-            // Some more must come within a wait that is longer than any rest on the way.
-            until("further envelopes", async || {
-                let come = self.seen.lock().unwrap().len();
-                (come > before || come >= envelopes).then_some(())
-            })
-            .await;
-            before = self.seen.lock().unwrap().len();
+            let more = async {
+                while come() == before {
+                    sleep(Duration::from_millis(20)).await;
+                }
+            };
+            assert!(
+                timeout(LONGEST_REST, more).await.is_ok(),
+                "{before} of {envelopes} came, and nothing more"
+            );
         }
     }
 }
@@ -334,8 +343,7 @@ impl Link {
         let task = tokio::spawn(async move {
             let mut ways = JoinSet::new();
             loop {
-                let Ok(accepted) =
-                    tokio::time::timeout(Duration::from_millis(20), listener.accept()).await
+                let Ok(accepted) = timeout(Duration::from_millis(20), listener.accept()).await
                 else {
                     if cut.load(Ordering::Relaxed) {
                         ways.abort_all();
