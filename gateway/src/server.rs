@@ -9,7 +9,8 @@ use std::{io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 use actix_http::{HttpService, Protocol, error::DispatchError};
 use actix_server::{Server, ServerBuilder};
 use actix_service::{
-    IntoServiceFactory as _, Service as _, ServiceFactoryExt as _, apply_fn_factory, fn_service,
+    IntoServiceFactory as _, Service as _, ServiceFactoryExt as _, apply_fn_factory, boxed,
+    fn_service,
 };
 use archipel_kit::{
     admission::limiter_key,
@@ -93,10 +94,16 @@ pub(crate) fn serve(shared: &Arc<Shared>, listener: std::net::TcpListener) -> io
             .finish(fn_service(move |request| {
                 proxy::serve(request, Rc::clone(&worker))
             }));
-        let http = apply_fn_factory(http, |accepted, http| second_looks(http.call(accepted)));
-        fn_service(move |stream| accept(stream, Arc::clone(&accepting)))
-            .into_factory()
-            .and_then(http)
+        // Boxed, here and below, because whoever waits for what serves a connection holds it twice over, for as long as
+        // the connection lasts.
+        let http = apply_fn_factory(http, |accepted, http| {
+            second_looks(Box::pin(http.call(accepted)))
+        });
+        boxed::factory(
+            fn_service(move |stream| accept(stream, Arc::clone(&accepting)))
+                .into_factory()
+                .and_then(http),
+        )
     })?;
     Ok(builder.run())
 }
@@ -143,7 +150,7 @@ async fn accept(
     let first_byte = settings.request_timeout;
     drop(current);
     if let Some(tls) = tls {
-        let accepted = handshake(stream, tls, HANDSHAKE).await;
+        let accepted = Box::pin(handshake(stream, tls, HANDSHAKE)).await;
         let stream = accepted.map_err(|error| unserved(Unserved::Handshake, error))?;
         let stream = Stream::tls(stream, place);
         let protocol = if stream.is_http2() {

@@ -89,8 +89,11 @@ pub(super) fn serve(parts: &Arc<Parts>, listener: TcpListener) -> io::Result<Ser
                 }
             })
             .finish(app);
-        let http = apply_fn_factory(http, |accepted, http| second_looks(http.call(accepted)));
-        // Boxed, because the server holds what serves a connection twice over, for as long as the connection lasts.
+        // Boxed, here and below, because whoever waits for what serves a connection holds it twice over, for as long as
+        // the connection lasts.
+        let http = apply_fn_factory(http, |accepted, http| {
+            second_looks(Box::pin(http.call(accepted)))
+        });
         boxed::factory(
             fn_service(move |stream| accept(stream, Arc::clone(&accepting)))
                 .into_factory()
