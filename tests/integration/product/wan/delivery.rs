@@ -11,10 +11,12 @@ use std::time::Duration;
 
 use archipel_tests::mesh::{Client, FakeAgent, NodeProcess, free_port};
 use archipel_tests::services::{NatsServer, RedisServer};
+use async_nats::jetstream::{self, context::PublishErrorKind};
+use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
@@ -240,21 +242,22 @@ fn correlation(number: usize) -> String {
     format!("delivery-{number:06}")
 }
 
-/// Puts letters on alpha's line that are no envelopes.
+/// Puts letters on alpha's line that are no envelopes, once its node has made the stream that takes them.
 async fn poison(nats_port: u16) {
-    let mut line = TcpStream::connect(("127.0.0.1", nats_port)).await.unwrap();
-    line.write_all(b"CONNECT {\"verbose\":false}\r\n")
-        .await
-        .unwrap();
+    let client = async_nats::connect(("127.0.0.1", nats_port)).await.unwrap();
+    let line = jetstream::new(client);
     for number in 0..POISONED {
-        let letter = format!("no envelope {number}");
-        let message = format!("PUB {SUBJECT} {}\r\n{letter}\r\n", letter.len());
-        line.write_all(message.as_bytes()).await.unwrap();
-    }
-    line.write_all(b"PING\r\n").await.unwrap();
-    let mut said = Vec::new();
-    while !said.windows(4).any(|word| word == b"PONG") {
-        assert!(line.read_buf(&mut said).await.unwrap() > 0);
+        let letter = Bytes::from(format!("no envelope {number}"));
+        loop {
+            let taken = line.publish(SUBJECT, letter.clone()).await.unwrap().await;
+            match taken {
+                Ok(_) => break,
+                Err(error) if error.kind() == PublishErrorKind::StreamNotFound => {
+                    sleep(Duration::from_millis(20)).await;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
     }
 }
 
