@@ -45,7 +45,7 @@ async fn every_accepted_envelope_has_one_effect_whatever_is_killed() {
     writeln!(stderr(), "ARCHIPEL_DELIVERY_SEED={seed} repeats this run").unwrap();
     let receiver = Receiver::start();
     let mut sites = Sites::start(receiver.origin()).await;
-    poison(sites.alpha.nats.port()).await;
+    poison(&sites.alpha.nats.url()).await;
     let published = Published::begin(&sites.alpha, envelopes);
     let mut rng = StdRng::seed_from_u64(seed);
     let mut happened = Vec::new();
@@ -243,8 +243,8 @@ fn correlation(number: usize) -> String {
 }
 
 /// Puts letters on alpha's line that are no envelopes, once its node has made the stream that takes them.
-async fn poison(nats_port: u16) {
-    let client = async_nats::connect(("127.0.0.1", nats_port)).await.unwrap();
+async fn poison(nats_url: &str) {
+    let client = async_nats::connect(nats_url).await.unwrap();
     let line = jetstream::new(client);
     for number in 0..POISONED {
         let letter = Bytes::from(format!("no envelope {number}"));
