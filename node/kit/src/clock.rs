@@ -58,10 +58,10 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands still until it is told to move; both readings move together.
+/// A clock that stands still until it is told to move.
 #[derive(Debug)]
 pub struct ManualClock {
-    started_ms: u64,
+    started_ms: AtomicU64,
     elapsed_us: AtomicU64,
 }
 
@@ -69,7 +69,7 @@ impl ManualClock {
     /// A clock that reads `now_ms` milliseconds after the Unix epoch.
     pub const fn new(now_ms: u64) -> Self {
         Self {
-            started_ms: now_ms,
+            started_ms: AtomicU64::new(now_ms),
             elapsed_us: AtomicU64::new(0),
         }
     }
@@ -79,11 +79,19 @@ impl ManualClock {
         let micros = u64::try_from(by.as_micros()).unwrap_or(u64::MAX);
         self.elapsed_us.fetch_add(micros, Ordering::SeqCst);
     }
+
+    /// Sets the wall clock, as an operator does: forward or back, while no time passes.
+    pub fn set(&self, now_ms: u64) {
+        let elapsed_ms = self.elapsed_us.load(Ordering::SeqCst) / 1000;
+        let started_ms = now_ms.saturating_sub(elapsed_ms);
+        self.started_ms.store(started_ms, Ordering::SeqCst);
+    }
 }
 
 impl Clock for ManualClock {
     fn now_ms(&self) -> u64 {
-        self.started_ms + self.elapsed_us.load(Ordering::SeqCst) / 1000
+        let elapsed_ms = self.elapsed_us.load(Ordering::SeqCst) / 1000;
+        self.started_ms.load(Ordering::SeqCst) + elapsed_ms
     }
 
     fn monotonic(&self) -> Duration {
@@ -104,6 +112,11 @@ mod tests {
         assert_eq!(
             (clock.now_ms(), clock.monotonic()),
             (1_002, Duration::from_millis(2))
+        );
+        clock.set(500);
+        assert_eq!(
+            (clock.now_ms(), clock.monotonic()),
+            (500, Duration::from_millis(2))
         );
     }
 

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use actix_web::test;
+use archipel_kit::clock::Clock;
 use serde_json::json as value;
 
 use crate::world::{Node, TestGateway, json};
@@ -73,6 +74,29 @@ async fn denied_calls_are_not_counted() {
     gateway.clock.advance(Duration::from_secs(10));
     assert_eq!(gateway.call_status(&[]).await, 200);
     assert_eq!(gateway.call_status(&[]).await, 429);
+}
+
+#[test]
+async fn a_clock_that_is_set_neither_frees_nor_holds_anybody() {
+    let node = Node::start();
+    let gateway = TestGateway::start(
+        node.address,
+        &[
+            ("GATEWAY_RATE_LIMIT_PER_MIN", "6"),
+            ("GATEWAY_RATE_LIMIT_BURST", "1"),
+        ],
+    );
+    assert_eq!(gateway.call_status(&[]).await, 200);
+    let now_ms = gateway.clock.now_ms();
+    let day_ms = 86_400_000;
+    for set_ms in [now_ms + day_ms, now_ms - day_ms, 0] {
+        gateway.clock.set(set_ms);
+        let denied = gateway.call(&[]).await;
+        assert_eq!(denied.status.as_u16(), 429);
+        assert_eq!(denied.headers.get("retry-after").unwrap(), "10");
+    }
+    gateway.clock.advance(Duration::from_secs(10));
+    assert_eq!(gateway.call_status(&[]).await, 200);
 }
 
 #[test]
