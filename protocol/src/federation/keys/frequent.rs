@@ -6,21 +6,27 @@
 //! secret, so nothing has to take the same time always.
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
-use curve25519_dalek::constants::ED25519_BASEPOINT_TABLE;
-use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsBasepointTable};
+use curve25519_dalek::constants::ED25519_BASEPOINT_POINT;
+use curve25519_dalek::edwards::CompressedEdwardsY;
 use curve25519_dalek::scalar::Scalar;
-use curve25519_dalek::traits::{BasepointTable, IsIdentity};
+use curve25519_dalek::traits::IsIdentity;
 use sha2::{Digest, Sha512};
 
 use super::{KeyError, PublicKey};
+use multiples::Multiples;
+
+mod multiples;
 
 /// Good signatures after which a key gets its table, which takes as long to make as the table saves in so many more.
 const OFTEN: u32 = 64;
 
-/// Tables of one verifier: thirty megabytes.
-const TABLES: u32 = 1024;
+/// Tables of one verifier: forty megabytes.
+const TABLES: u32 = 64;
+
+/// Those of the point that all keys are multiples of.
+static BASE: LazyLock<Multiples> = LazyLock::new(|| Multiples::of(ED25519_BASEPOINT_POINT));
 
 /// A public key that is asked again and again.
 pub(in crate::federation) struct FrequentKey {
@@ -80,7 +86,7 @@ impl Default for Room {
 
 /// Multiples of a key with its sign changed.
 struct Table {
-    minus_key: Box<EdwardsBasepointTable>,
+    minus_key: Multiples,
     key: [u8; 32],
 }
 
@@ -92,7 +98,7 @@ impl Table {
         let by_the_rules =
             point.is_torsion_free() && !point.is_identity() && point.compress().as_bytes() == key;
         by_the_rules.then(|| Self {
-            minus_key: Box::new(EdwardsBasepointTable::create(&-point)),
+            minus_key: Multiples::of(-point),
             key: *key,
         })
     }
@@ -111,7 +117,7 @@ impl Table {
             .chain_update(message)
             .finalize();
         let h = Scalar::from_bytes_mod_order_wide(&hash.into());
-        let expected = ED25519_BASEPOINT_TABLE.mul_base(&s) + self.minus_key.mul_base(&h);
+        let expected = self.minus_key.add_times(&h, BASE.times(&s));
         // Compared as bytes, so an `R` that is written in a second way, or is no point, is wrong.
         expected.compress().to_bytes() == r
     }
