@@ -118,7 +118,6 @@ struct Parts {
     counters: gates::Counters,
     egress: Arc<Egress>,
     mesh: Arc<Mesh>,
-    replay: Addr<ReplayGuard>,
     webhooks: webhooks::Started,
     bus: Addr<BusActor>,
     feed: Addr<BusFeed>,
@@ -309,7 +308,6 @@ impl Parts {
             control: agents.control,
             peers,
             federation,
-            replay,
             webhooks,
             bus,
             feed,
@@ -323,10 +321,11 @@ impl Parts {
     fn edge(&self) -> Option<Edge> {
         let settings = &self.settings;
         let tasks = self.tasks()?;
-        let claims = self.replay.clone().recipient();
+        // Its own, so that a claim leaves the worker for nothing but the store.
+        let claims = ReplayGuard::new(Arc::clone(&self.stores.claims), Arc::clone(&self.clock));
         let verifier = FederationVerifier::new(
             Arc::clone(&self.federation),
-            claims,
+            claims.start().recipient(),
             Arc::clone(&self.clock),
         )
         .following(self.peers.pairing.clone().recipient())
