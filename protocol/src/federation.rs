@@ -18,8 +18,12 @@ pub mod verify;
 
 pub use delegation::{Actor, Delegation};
 pub use keys::{KeyError, PeerKey};
-pub use mint::{MintError, Minter};
+pub use mint::{MintError, Minter, Terms};
 pub use verify::{Claimed, Policy, Verified, Verifier, VerifyError, claimed};
 
-/// `sub` of every federation token (`contract/federation.md` 1).
+/// `sub` of every federation token for a call over HTTP (`contract/federation.md` 1).
 const SUBJECT: &str = "federation-peer";
+
+/// `sub` of every token that goes with a letter (`wan::PostedCall`): another one, so that a verifier of calls over HTTP
+/// that knows nothing of letters refuses it too.
+const LETTER_SUBJECT: &str = "federation-letter";

@@ -2,23 +2,26 @@
 //!
 //! Two doors read it, and they differ: the node's ingress counts UTF-16 units and takes any WHATWG URL, the bridge
 //! counts code points and takes RFC 3986 URIs (`uri`). What both accept is an [`Envelope`]; `message` is how NATS has it, `seal`
-//! proves who sent it.
+//! proves who sent it, `call` is what it carries for an agent.
 
+mod call;
 mod message;
 mod seal;
 mod uri;
 
 use std::fmt::Display;
 
+pub use call::{CallError, Direction, PostedCall, Route};
 pub use message::{MeshTrace, WanMessage};
 pub use seal::{SEAL_HEADER, Seal, SealError, Sealer};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 use url::Url;
+use uuid::Uuid;
 
 use crate::{
     canonical,
-    ids::{trim_ecmascript, utf16_longer_than},
+    ids::{Origin, trim_ecmascript, utf16_longer_than},
 };
 
 /// `schema`, where an envelope names it.
@@ -39,7 +42,7 @@ const MEMBERS: [&str; 7] = [
     "schema",
 ];
 
-/// A message from one site to another. Made by decoding only.
+/// A message from one site to another. Made by decoding, or with a call in it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Envelope {
     /// Names this envelope end to end; a site takes it once.
@@ -95,6 +98,19 @@ pub enum BridgeError {
 }
 
 impl Envelope {
+    /// An envelope with a call, or the answer to one.
+    pub fn with_call(id: Uuid, source: &Origin, target: &Origin, call: &PostedCall) -> Self {
+        Self {
+            correlation_id: id.hyphenated().to_string(),
+            source_origin: source.to_string(),
+            target_origin: Some(target.to_string()),
+            // An answer is for the node that asked, not for an agent of it.
+            target_handle: (call.direction == Direction::Request).then(|| call.agent.clone()),
+            payload: Some(call.to_payload()),
+            schema: None,
+        }
+    }
+
     /// Reads the body of `POST /api/mesh/wan/ingress`. URLs are trimmed and otherwise kept as they were written.
     ///
     /// # Errors

@@ -264,6 +264,7 @@ fn jwt_outcome(input: &Value, dialects: &[Dialect]) -> Value {
         require_jti: options["requireJti"].as_bool().unwrap(),
         skew_seconds: options["clockSkewLeewaySeconds"].as_u64().unwrap(),
         max_lifetime_seconds: None,
+        letter: None,
     };
     let verifier = match text(&input["mode"]) {
         "HS256" => {

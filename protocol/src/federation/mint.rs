@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::{
     federation::{
-        Delegation, SUBJECT,
+        Delegation, LETTER_SUBJECT, SUBJECT,
         keys::{self, KeyError, SharedSecret, SigningKey},
         token,
     },
@@ -43,6 +43,24 @@ enum Key {
     },
 }
 
+/// What a token says.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms<'a> {
+    /// The peer's origin.
+    pub audience: Option<&'a str>,
+    /// How long it lives.
+    pub ttl_seconds: u64,
+    /// Must be fresh: the peer takes it once.
+    pub jti: Uuid,
+    /// Unix seconds.
+    pub now_unix: i64,
+    /// For whom the call is made and how far it may go. The issuer of the first actor must be the issuer of the token, or
+    /// the peer refuses it.
+    pub delegation: &'a Delegation,
+    /// The digest of the letter that it goes with; none for a call over HTTP.
+    pub letter: Option<&'a str>,
+}
+
 /// The claims in the order in which they are written; ours after the contract's.
 #[derive(Serialize)]
 struct Claims<'a, A> {
@@ -57,6 +75,8 @@ struct Claims<'a, A> {
     act: Option<A>,
     #[serde(skip_serializing_if = "Option::is_none")]
     hops: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    letter: Option<&'a str>,
 }
 
 impl Minter {
@@ -117,8 +137,7 @@ impl Minter {
         self.mint_for(audience, ttl_seconds, jti, now_unix, &Delegation::NONE)
     }
 
-    /// As [`Self::mint`], and says for whom the call is made and how far it may go. The issuer of the first actor must be
-    /// the issuer of the token, or the peer refuses it.
+    /// As [`Self::mint`], and says for whom the call is made and how far it may go ([`Terms::delegation`]).
     ///
     /// # Errors
     /// [`MintError`].
@@ -130,17 +149,35 @@ impl Minter {
         now_unix: i64,
         delegation: &Delegation,
     ) -> Result<String, MintError> {
+        self.mint_on(&Terms {
+            audience,
+            ttl_seconds,
+            jti,
+            now_unix,
+            delegation,
+            letter: None,
+        })
+    }
+
+    /// A token on these terms.
+    ///
+    /// # Errors
+    /// [`MintError`].
+    pub fn mint_on(&self, terms: &Terms<'_>) -> Result<String, MintError> {
+        let expires_at = terms.now_unix.checked_add_unsigned(terms.ttl_seconds);
         let claims = Claims {
             iss: &self.issuer,
-            sub: SUBJECT,
-            jti,
-            iat: now_unix,
-            exp: now_unix
-                .checked_add_unsigned(ttl_seconds)
-                .ok_or(MintError::Lifetime)?,
-            aud: audience,
-            act: delegation.act(),
-            hops: delegation.hops,
+            sub: match terms.letter {
+                None => SUBJECT,
+                Some(_) => LETTER_SUBJECT,
+            },
+            jti: terms.jti,
+            iat: terms.now_unix,
+            exp: expires_at.ok_or(MintError::Lifetime)?,
+            aud: terms.audience,
+            act: terms.delegation.act(),
+            hops: terms.delegation.hops,
+            letter: terms.letter,
         };
         let payload = serde_json::to_vec(&claims).map_err(|_| MintError::Signing)?;
         let mut token = token::encode(self.header());

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     federation::{
-        Delegation, SUBJECT,
+        Delegation, LETTER_SUBJECT, SUBJECT,
         keys::{FrequentKey, KeyError, PeerKey, Room, SharedSecret},
         token::{self, Parts},
     },
@@ -38,6 +38,8 @@ pub struct Policy {
     pub skew_seconds: u64,
     /// Longest life (`exp - iat`) accepted, in seconds. The contract has no bound.
     pub max_lifetime_seconds: Option<u64>,
+    /// The digest of the letter that the token came with; none for a call over HTTP. A token is good for one of the two.
+    pub letter: Option<String>,
 }
 
 impl Default for Policy {
@@ -49,6 +51,7 @@ impl Default for Policy {
             require_jti: true,
             skew_seconds: 60,
             max_lifetime_seconds: None,
+            letter: None,
         }
     }
 }
@@ -218,7 +221,7 @@ impl Verifier {
         let claims = Claims::read(&payload)?;
 
         let (issuer, peer) = self.authenticate(&parts, &header, &claims, now_unix)?;
-        claims.check_subject()?;
+        claims.check_use(policy)?;
         let (issued, expiry) = claims.check_times(policy, now_unix)?;
         claims.check_audience(policy)?;
         let jti = claims.check_jti(policy)?;
@@ -301,12 +304,13 @@ struct Claims<'a> {
     audience: Option<&'a RawValue>,
     act: Option<&'a RawValue>,
     hops: Option<&'a RawValue>,
+    letter: Option<&'a RawValue>,
 }
 
 impl<'a> Claims<'a> {
     fn read(payload: &'a str) -> Result<Self, VerifyError> {
         let names = [
-            "iss", "sub", "jti", "iat", "exp", "nbf", "aud", "act", "hops",
+            "iss", "sub", "jti", "iat", "exp", "nbf", "aud", "act", "hops", "letter",
         ];
         let [
             issuer,
@@ -318,6 +322,7 @@ impl<'a> Claims<'a> {
             audience,
             act,
             hops,
+            letter,
         ] = token::members(payload, &names).ok_or(VerifyError::Malformed)?;
         Ok(Self {
             issuer,
@@ -329,12 +334,22 @@ impl<'a> Claims<'a> {
             audience,
             act,
             hops,
+            letter,
         })
     }
 
-    fn check_subject(&self) -> Result<(), VerifyError> {
+    /// What the token is for: a call over HTTP, or this one letter.
+    fn check_use(&self, policy: &Policy) -> Result<(), VerifyError> {
+        let subject = match policy.letter {
+            None => SUBJECT,
+            Some(_) => LETTER_SUBJECT,
+        };
+        let is_bound = match &policy.letter {
+            None => self.letter.is_none(),
+            Some(digest) => self.letter.and_then(token::text).as_deref() == Some(digest),
+        };
         match self.subject.and_then(token::text) {
-            Some(subject) if subject == SUBJECT => Ok(()),
+            Some(claimed) if claimed == subject && is_bound => Ok(()),
             _ => Err(VerifyError::BadClaims),
         }
     }

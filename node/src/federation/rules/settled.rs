@@ -18,6 +18,7 @@ pub(super) fn policy(settings: &FederationSettings, audience: String) -> Policy 
         require_jti: settings.require_jti,
         skew_seconds: settings.clock_skew.as_secs(),
         max_lifetime_seconds: Some(MAX_TOKEN_LIFE_SECONDS + settings.clock_skew.as_secs()),
+        letter: None,
     }
 }
 

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::{
-    federation::{Actor, Minter, delegation::MAX_ACTORS, keys},
+    federation::{Actor, Minter, Terms, delegation::MAX_ACTORS, keys},
     names::Dialect,
 };
 
@@ -435,6 +435,48 @@ fn nothing_secret_is_printed() {
     }
     assert!(!format!("{:?}", shared()).contains(SECRET));
     assert!(format!("{:?}", roster()).contains("https://peer-1.example"));
+}
+
+/// A token of a letter and one of a call over HTTP are never taken for each other, nor for one of another letter.
+#[test]
+fn a_token_is_for_a_call_or_for_one_letter() {
+    for minter in minters() {
+        let minted = |letter| {
+            let terms = Terms {
+                audience: Some(US),
+                ttl_seconds: 60,
+                jti: Uuid::from_u128(7),
+                now_unix: NOW,
+                delegation: &Delegation::NONE,
+                letter,
+            };
+            minter.mint_on(&terms).unwrap()
+        };
+        for (letter, expected) in [
+            (None, None),
+            (None, Some("one")),
+            (Some("one"), None),
+            (Some("one"), Some("one")),
+            (Some("one"), Some("two")),
+            (Some(""), None),
+        ] {
+            let policy = Policy {
+                letter: expected.map(str::to_owned),
+                ..policy()
+            };
+            let verdicts = [shared(), roster()]
+                .map(|verifier| verifier.verify(&minted(letter), &policy, NOW).is_ok());
+            assert_eq!(
+                verdicts.contains(&true),
+                letter == expected,
+                "{letter:?} {expected:?}"
+            );
+        }
+    }
+    let of_call = r#"{"iss":"hive-mesh-federation","sub":"federation-letter","jti":"7","iat":1767225600,"exp":1767225900,"aud":"https://node-a.example"}"#;
+    let header = r#"{"alg":"HS256"}"#;
+    let verdict = shared().verify(&signed(header, of_call), &policy(), NOW);
+    assert_eq!(verdict, Err(VerifyError::BadClaims));
 }
 
 proptest! {
