@@ -23,11 +23,12 @@ use crate::bus::BusActor;
 use crate::cards::key;
 use crate::config::{ConfigSource, NodeSettings};
 use crate::control::AgentControl;
-use crate::edge::{Edge, Mesh};
+use crate::edge::Mesh;
+use crate::edge::post::PostDesk;
 use crate::egress::Egress;
 use crate::events::BusFeed;
+use crate::federation::Federation;
 use crate::federation::outbound::Outbound;
-use crate::federation::{Federation, FederationVerifier};
 use crate::metrics::{AgentMetrics, EdgeMetrics, TaskMetrics};
 use crate::registry::{AgentRegistry, CardSettings, SharedAgents};
 use crate::replay::ReplayGuard;
@@ -35,10 +36,9 @@ use crate::store::StoreError;
 use crate::store::agents::AgentRow;
 use crate::store::peers::PeerRows;
 use crate::supervise::{Health, WATCH_EVERY};
-use crate::tasks::actor::{ReplicaPorts, TaskLimits, TaskPorts};
-use crate::tasks::hub::TaskHub;
-use crate::tasks::shard::{HubPorts, ShardTable};
-use crate::tasks::{Tasks, recovery, retention};
+use crate::tasks::actor::ReplicaPorts;
+use crate::tasks::shard::ShardTable;
+use crate::tasks::{recovery, retention};
 use crate::tls::NodeTls;
 
 mod agents;
@@ -52,6 +52,7 @@ mod roster;
 mod stores;
 mod wan;
 mod webhooks;
+mod workers;
 
 use stores::Stores;
 
@@ -168,9 +169,12 @@ impl App {
         let stores = Stores::open(&settings, Arc::clone(&clock))?;
         let stores = stores.begin(&settings.nats).await?;
         let kept = (stores.added_agents().await?, stores.kept_peers().await?);
+        let calls = Context::new();
+        let kept = (&kept, &calls.address());
         let parts = Arc::new(Parts::start(
-            settings, telemetry, clock, stores, &origin, &kept,
+            settings, telemetry, clock, stores, &origin, kept,
         )?);
+        calls.run(parts.post_desk());
         roster::start(&parts, source)?;
         parts.start_retention();
         listener::watch(&parts);
@@ -254,7 +258,7 @@ impl Parts {
         clock: Arc<dyn Clock>,
         stores: Stores,
         origin: &Origin,
-        (added, decided): &(Vec<AgentRow>, PeerRows),
+        ((added, decided), calls): (&(Vec<AgentRow>, PeerRows), &Addr<PostDesk>),
     ) -> Result<Self, StartError> {
         let dialect = Dialect::from(settings.dialect);
         let federation = peers::federation(&settings, origin)?;
@@ -281,7 +285,7 @@ impl Parts {
         let feed = bus::feed(&bus, &health);
         let drain = CancellationToken::new();
         let known = (&bus, &agents.table, &federation);
-        let way = (&egress, &clock, telemetry.as_ref());
+        let way = (&egress, &clock, telemetry.as_ref(), calls);
         let wan = wan::start(&settings, &stores, known, way, &drain);
         watch_owners(&health, guards, &agents, &webhooks, &peers, &wan);
         Ok(Self {
@@ -315,84 +319,6 @@ impl Parts {
             audit,
             health,
         })
-    }
-
-    /// This worker's share: its hub, its verifier, and what its requests need.
-    fn edge(&self) -> Option<Edge> {
-        let settings = &self.settings;
-        let tasks = self.tasks()?;
-        // Its own, so that a claim leaves the worker for nothing but the store.
-        let claims = ReplayGuard::new(Arc::clone(&self.stores.claims), Arc::clone(&self.clock));
-        let verifier = FederationVerifier::new(
-            Arc::clone(&self.federation),
-            claims.start().recipient(),
-            Arc::clone(&self.clock),
-        )
-        .following(self.peers.pairing.clone().recipient())
-        .start();
-        Some(Edge {
-            limits: settings.limits.clone(),
-            gates: gates::gates(settings),
-            failures: Arc::clone(&self.counters.failures),
-            turnstile: Arc::clone(&self.counters.turnstile),
-            public: self.counters.public.clone(),
-            tasks,
-            webhooks: self.webhooks.operations.clone(),
-            agents: Arc::clone(&self.agents),
-            cards: self.registry.clone().recipient(),
-            control: settings
-                .control_plane
-                .enabled
-                .then(|| self.control.clone().recipient()),
-            peers: self.peers.desk.clone(),
-            verifier: verifier.recipient(),
-            federation: Arc::clone(&self.federation),
-            outbound: Arc::clone(&self.outbound),
-            mesh: Arc::clone(&self.mesh),
-            bus: self.bus.clone().recipient(),
-            feed: self.feed.clone().recipient(),
-            wan: self.wan.gate.clone(),
-            audit: self.audit.clone().recipient(),
-            health: Arc::clone(&self.health),
-            drain: self.drain.clone(),
-            metrics: self.edge_metrics.clone(),
-            telemetry: Arc::clone(&self.telemetry),
-            origin: Arc::clone(&self.origin),
-            signer: self.signer.clone(),
-            root_card: settings.a2a.root_card,
-            card_check: settings.trust.cards,
-        })
-    }
-
-    /// This worker's hub, and the way from it to the others.
-    fn tasks(&self) -> Option<Tasks> {
-        let settings = &self.settings;
-        let ports = TaskPorts {
-            store: Arc::clone(&self.stores.tasks),
-            clock: Arc::clone(&self.clock),
-            replicas: self.replicas.clone(),
-            executors: agents::executors(&self.agents),
-            limits: TaskLimits {
-                turn: settings.limits.turn_time,
-                task: settings.limits.task_time,
-                size: settings.limits.task_size.bytes(),
-                live_bytes: settings.limits.live_bytes.bytes(),
-            },
-            metrics: self.task_metrics.clone(),
-            push: self.webhooks.signal.clone(),
-        };
-        let bound = settings.limits.live_tasks.div_ceil(settings.worker_count());
-        let (shard, local) = self.table.enter(|shard| {
-            let hub = TaskHub::new(shard, ports, bound).start();
-            watch(&self.health, "tasks", &hub);
-            HubPorts {
-                open: hub.clone().recipient(),
-                ask: hub.clone().recipient(),
-                recover: hub.recipient(),
-            }
-        })?;
-        let (table, store) = (Arc::clone(&self.table), Arc::clone(&self.stores.tasks));
-        Some(Tasks::new(shard, local, table, store))
     }
 
     /// Takes up the turns that the last run of the node left, while it serves.

@@ -4,7 +4,7 @@
 //! where), `public` (strangers), `binding` (how A2A is spoken: `rpc` and `rest`),
 //! `operation` (what an agent of ours is asked for) with `sse` (its stream) and `cut` (where it ends early), `peer` (an agent
 //! of a peer), `card`, `operator` (health, metrics, the bus from outside), `events` (the bus, watched), `wan` (envelopes
-//! between sites).
+//! between sites), `via` (calls that go by envelope) and `post` (those that come by one).
 
 use std::sync::Arc;
 
@@ -52,11 +52,13 @@ mod operator;
 mod passthrough;
 mod peer;
 pub mod peers_admin;
+pub mod post;
 mod public;
 mod rest;
 mod rpc;
 mod sse;
 pub(crate) mod trace;
+mod via;
 mod wan;
 
 use auth::trail::{self, Trail};
@@ -329,6 +331,11 @@ async fn call_peer(
     let body = limits::read_body(request, payload, &edge.limits).await?;
     // What is no call is refused here; a peer is not troubled with it.
     let call = binding.open(request, &body)?;
+    if via::is_wanted(request)? {
+        // On the heap: few come this way.
+        let answer = Box::pin(via::serve(request, edge, &caller, path, &call)).await?;
+        return Ok(cut::ending_with(answer, caller.cut()));
+    }
     // Taken before the call: what changes while it is made counts as well.
     let cut = edge.outbound.cut_of(&path.peer);
     let answer = peer::forward(request, edge, &caller, path, &body, &call).await?;

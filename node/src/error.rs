@@ -276,6 +276,42 @@ impl Form {
 }
 
 impl Failure {
+    /// Whether it may be otherwise in a while, without anybody's doing.
+    pub fn may_pass(&self) -> bool {
+        let is_gate = matches!(
+            self.public,
+            Public::Limited { .. }
+                | Public::Gate {
+                    gate: Gate::Unavailable,
+                    ..
+                }
+        );
+        is_gate || self.is_unavailable()
+    }
+
+    /// As an error of the protocol, for whoever cannot be given a status; with the id that it is told under.
+    pub fn as_rpc(&self) -> (Id, RpcError) {
+        match &self.public {
+            Public::Rpc { id, error, .. } => (id.clone(), RpcError::clone(error)),
+            Public::Limited { .. } => (Id::Null, RpcError::new(ErrorCode::Unavailable, TOO_MANY)),
+            Public::Gate { gate, message } => {
+                let code = match gate {
+                    Gate::BadRequest | Gate::UriTooLong => ErrorCode::InvalidRequest,
+                    Gate::NotFound => ErrorCode::AgentNotFound,
+                    Gate::WrongMethod => ErrorCode::MethodNotFound,
+                    Gate::PayloadTooLarge => ErrorCode::PayloadTooLarge,
+                    Gate::Unavailable => ErrorCode::Unavailable,
+                    Gate::Unauthorized
+                    | Gate::Stranger
+                    | Gate::InvalidToken
+                    | Gate::MintAgain
+                    | Gate::Forbidden => ErrorCode::MethodNotAllowed,
+                };
+                (Id::Null, RpcError::new(code, *message))
+            }
+        }
+    }
+
     /// Whether the call was refused before it reached an operation.
     pub fn is_refusal(&self) -> bool {
         !matches!(

@@ -4,7 +4,7 @@
 //! claimed after everything else about it was found good, and when that cannot be decided the caller is refused.
 //! Read `settings` (what an operator says), `peers` (a peer), `roster` (which of them are in force), `files` and
 //! `upkeep` (how it follows what an operator changes), `manifest` (peers that somebody else lists), `rules` (what a token
-//! must be), `minters` with `own_keys` (our own tokens), `acting` (who stands behind a call), `outbound` (calls to peers),
+//! must be), `minters` with `own_keys` (our own tokens), `acting` (who stands behind a call), `outbound` (calls to peers), `letters` (calls that come by envelope),
 //! `views` (what a node tells of itself).
 
 use std::cell::Cell;
@@ -29,6 +29,7 @@ mod rules;
 
 pub mod acting;
 pub mod files;
+pub mod letters;
 pub mod manifest;
 pub mod outbound;
 pub mod own_keys;
@@ -39,7 +40,7 @@ pub mod upkeep;
 pub mod views;
 
 pub use acting::Acting;
-pub use rules::Federation;
+pub use rules::{Federation, LetterTerms};
 
 /// How long the claim of an id may take before the caller is told to come again.
 const CLAIM_LIMIT: Duration = Duration::from_secs(2);
@@ -317,14 +318,16 @@ struct UnknownKey {
 impl UnknownKey {
     /// Checks the token once more, if the peer has told of new keys.
     async fn again(self, refusal: FederationRefusal) -> Result<rules::Genuine, FederationRefusal> {
-        let asked = self
-            .follow
-            .send(FollowKeys(self.peer))
-            .timeout(FOLLOW_LIMIT);
-        if !matches!(asked.await, Ok(true)) {
+        if !self.has_news().await {
             return Err(refusal);
         }
         self.federation.check(&self.token, self.clock.now_ms())
+    }
+
+    /// Whether the peer has told of new keys.
+    async fn has_news(&self) -> bool {
+        let asked = self.follow.send(FollowKeys(self.peer.clone()));
+        matches!(asked.timeout(FOLLOW_LIMIT).await, Ok(true))
     }
 }
 

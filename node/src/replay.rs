@@ -1,7 +1,7 @@
 //! Which ids were used: a federation token or an envelope is taken once.
 //!
 //! Owns [`ReplayGuard`], which keeps nothing but its counts: the ids are in the claim store, so a restart forgets none, and
-//! any number of guards (one per worker) share one memory. Answers [`ClaimId`] and [`Snapshot`]. When the store cannot say
+//! any number of guards (one per worker) share one memory. Answers [`ClaimId`], [`LookUp`] and [`Snapshot`]. When the store cannot say
 //! whether an id is new, neither can the guard: [`ReplayError::Undecided`], and the caller refuses for now.
 
 use std::cell::Cell;
@@ -31,6 +31,11 @@ pub struct ClaimId {
     /// Until when the id must be remembered: as long as whatever carries it would still be taken.
     pub expires_at_ms: u64,
 }
+
+/// Asks what [`ClaimId`] would say, and takes nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Message)]
+#[rtype(result = "Result<Claim, ReplayError>")]
+pub struct LookUp(pub ClaimId);
 
 /// What kind of thing an id names; ids of two kinds never meet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,10 +102,22 @@ impl Handler<ClaimId> for ReplayGuard {
         let counts = Rc::clone(&self.counts);
         let now_ms = self.clock.now_ms();
         Box::pin(async move {
-            let answer = decide(&*claims, &message, now_ms).await;
+            let until_ms = message.expires_at_ms;
+            let answer = decide(&*claims, &message, now_ms, until_ms).await;
             counts.set(counted(counts.get(), answer));
             answer
         })
+    }
+}
+
+impl Handler<LookUp> for ReplayGuard {
+    type Result = ResponseFuture<Result<Claim, ReplayError>>;
+
+    fn handle(&mut self, LookUp(message): LookUp, _: &mut Self::Context) -> Self::Result {
+        let claims = Arc::clone(&self.claims);
+        let now_ms = self.clock.now_ms();
+        // A claim that is over when it is made counts as never made.
+        Box::pin(async move { decide(&*claims, &message, now_ms, now_ms).await })
     }
 }
 
@@ -116,6 +133,7 @@ async fn decide(
     claims: &dyn ClaimStore,
     message: &ClaimId,
     now_ms: u64,
+    until_ms: u64,
 ) -> Result<Claim, ReplayError> {
     if message.expires_at_ms <= now_ms {
         // The store may have forgotten it by now, so nobody can say that it is new.
@@ -124,7 +142,7 @@ async fn decide(
     let claim = ClaimRequest {
         key: &key(message),
         given_at_ms: message.given_at_ms,
-        expires_at_ms: message.expires_at_ms,
+        expires_at_ms: until_ms,
         now_ms,
     };
     claims.claim(claim).await.map_err(|error| {
@@ -236,6 +254,19 @@ mod tests {
             (one.first + two.first, one.repeated + two.repeated),
             (2, 20)
         );
+    }
+
+    #[actix::test]
+    async fn whoever_looks_takes_nothing() {
+        let clock = Arc::new(ManualClock::new(1000));
+        let guard = ReplayGuard::new(Arc::new(MemoryStore::new(1)), clock).start();
+        let look = || guard.send(LookUp(token("beta", "1")));
+        for _ in 0..2 {
+            assert_eq!(look().await.unwrap(), Ok(Claim::First));
+        }
+        let claimed = guard.send(token("beta", "1")).await.unwrap();
+        assert_eq!(claimed, Ok(Claim::First));
+        assert_eq!(look().await.unwrap(), Ok(Claim::Repeated));
     }
 
     #[actix::test]

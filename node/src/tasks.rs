@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use actix::prelude::SendError;
-use archipel_protocol::a2a::ListTasksParams;
+use archipel_protocol::a2a::{ListTasksParams, Task};
 use bytes::Bytes;
 use uuid::Uuid;
 
@@ -37,8 +37,8 @@ use shard::{HubPorts, Shard, ShardTable};
 /// A worker's way to all tasks of the node.
 #[derive(Debug, Clone)]
 pub struct Tasks {
-    shard: Shard,
-    local: HubPorts,
+    /// The worker's own share and hub; none for somebody who is no worker.
+    own: Option<(Shard, HubPorts)>,
     table: Arc<ShardTable>,
     store: Arc<dyn TaskStore>,
 }
@@ -52,19 +52,62 @@ impl Tasks {
         store: Arc<dyn TaskStore>,
     ) -> Self {
         Self {
-            shard,
-            local,
+            own: Some((shard, local)),
             table,
             store,
         }
     }
 
-    /// Opens a new task on this worker; the answer comes through the command's own reply.
-    pub fn open(&self, caller: TaskCaller, command: TurnCommand) {
-        let opened = self.local.open.try_send(OpenTask { caller, command });
+    /// The way of somebody who is no worker.
+    pub fn from_outside(table: Arc<ShardTable>, store: Arc<dyn TaskStore>) -> Self {
+        Self {
+            own: None,
+            table,
+            store,
+        }
+    }
+
+    /// Opens a new task, on this worker unless it has a name already; the answer comes through the command's own reply.
+    /// Whoever names a task has seen to it that there is none of that name.
+    pub fn open(&self, id: Option<Uuid>, caller: TaskCaller, command: TurnCommand) {
+        let hub = match (id, &self.own) {
+            (None, Some((_, local))) => Some(local.clone()),
+            (Some(id), _) => self.owner_of(id),
+            (None, None) => self.table.hub(0),
+        };
+        let Some(hub) = hub else {
+            return command.answer.refuse(TaskError::Busy);
+        };
+        let opened = hub.open.try_send(OpenTask {
+            id,
+            caller,
+            command,
+        });
         if let Err(SendError::Full(open) | SendError::Closed(open)) = opened {
             open.command.answer.refuse(TaskError::Busy);
         }
+    }
+
+    /// Tells a task what has become, elsewhere, of the message that it sent there; it is kept when this returns. `agent` is
+    /// the one that it was opened with.
+    ///
+    /// # Errors
+    /// Why not; a task that has ended meanwhile is [`TurnRefusal::Ended`].
+    ///
+    /// [`TurnRefusal::Ended`]: machine::TurnRefusal::Ended
+    pub async fn report(&self, id: Uuid, agent: &str, task: Task) -> Result<(), TaskError> {
+        let kept = self.store.load(id).await.map_err(TaskError::NotKept)?;
+        let kept = kept.filter(|kept| &*kept.agent == agent);
+        let kept = kept.ok_or(TaskError::NotFound)?;
+        let (reply, answer) = Reply::pair();
+        let caller = TaskCaller {
+            owner: kept.owner,
+            agent: kept.agent,
+        };
+        let task = Box::new(task);
+        let command = TaskCommand::Report { task, reply };
+        self.ask_owner(id, Asked { caller, command });
+        answered(answer).await.map(drop)
     }
 
     /// Sends a further message to the task that is called `id`.
@@ -154,13 +197,19 @@ impl Tasks {
         let Some(id) = task_id(id) else {
             return asked.command.refuse(TaskError::NotFound);
         };
-        let owner = self.shard.owner_of(id);
-        let hub = if owner == self.shard.index() {
-            Some(self.local.clone())
-        } else {
-            self.table.hub(owner)
-        };
-        let Some(hub) = hub else {
+        self.ask_owner(id, asked);
+    }
+
+    fn owner_of(&self, id: Uuid) -> Option<HubPorts> {
+        match &self.own {
+            Some((shard, local)) if shard.owner_of(id) == shard.index() => Some(local.clone()),
+            Some((shard, _)) => self.table.hub(shard.owner_of(id)),
+            None => self.table.hub_of(id),
+        }
+    }
+
+    fn ask_owner(&self, id: Uuid, asked: Asked) {
+        let Some(hub) = self.owner_of(id) else {
             return asked.command.refuse(TaskError::Busy);
         };
         let sent = hub.ask.try_send(AskTask { id, asked });

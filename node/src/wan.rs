@@ -5,8 +5,9 @@
 //! Read `line` (the port to the broker between the sites), `settings`, `names` (what an envelope is called), `place` (whom
 //! it is for), then `queue` (the owner of either side) with `effects` (what follows from what came, the `worker` included) and `sending` (what is
 //! done with what goes), `intake` (what comes from the line), `seals` (who
-//! sent it) and `desk` (what operators and the edge ask).
+//! sent it), `calls` (calls of agents by envelope) and `desk` (what operators and the edge ask).
 
+pub mod calls;
 pub mod desk;
 pub mod effects;
 pub mod intake;

@@ -267,6 +267,10 @@ impl AgentExecutor for AdmittedTurn {
         self.executor.may_decline_task()
     }
 
+    fn is_posted(&self) -> bool {
+        self.executor.is_posted()
+    }
+
     fn cancel(self: Arc<Self>, memory: Option<Json>) -> Option<CancelFuture> {
         Arc::clone(&self.executor).cancel(memory)
     }

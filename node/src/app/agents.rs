@@ -32,6 +32,8 @@ use crate::metrics::AgentMetrics;
 use crate::registry::{AgentRegistry, CardSettings, HostedCard, SharedAgents, own_card};
 use crate::store::agents::{AgentRow, AgentStore};
 use crate::tasks::executor::{AgentExecutor, Executors};
+use crate::wan::calls::Post;
+use crate::wan::calls::agent::PostedAgent;
 
 /// For how long an agent that keeps failing is left alone at most.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
@@ -46,10 +48,14 @@ pub(super) struct World<'a> {
     pub(super) bus: Recipient<Publish>,
 }
 
-/// Who works for an agent of the node, by the agent's id.
-pub(super) fn executors(agents: &SharedAgents) -> Executors {
-    let agents = Arc::clone(agents);
+/// Who works for an agent of the node, by the agent's id; or for an agent of a peer that is called by envelope.
+pub(super) fn executors(agents: &SharedAgents, post: Option<&Arc<Post>>) -> Executors {
+    let (agents, post) = (Arc::clone(agents), post.cloned());
     Executors::new(move |id| {
+        if id.contains('/') {
+            let post = Arc::clone(post.as_ref()?);
+            return Some(Arc::new(PostedAgent::of_left_turns(post)));
+        }
         let agents = agents.load();
         agents.find(id).map(|agent| Arc::clone(&agent.executor))
     })

@@ -10,18 +10,22 @@ use tokio_util::sync::CancellationToken;
 
 use super::stores::Stores;
 use super::watch;
+use crate::agents::breaker::BreakerRule;
+use crate::agents::run::{AgentRun, TurnLimits};
 use crate::bus::BusActor;
 use crate::config::NodeSettings;
 use crate::edge::WanGate;
+use crate::edge::post::PostDesk;
 use crate::egress::Egress;
 use crate::federation::Federation;
 use crate::limiter::Limit;
-use crate::metrics::WanMetrics;
+use crate::metrics::{AgentMetrics, WanMetrics};
 use crate::nats::Nats;
 use crate::registry::SharedAgents;
 use crate::store::wan::{WanRetention, WanSide};
 use crate::supervise::Health;
 use crate::wan::WanSettings;
+use crate::wan::calls::Post;
 use crate::wan::desk::{Door, WanDesk};
 use crate::wan::effects::Effects;
 use crate::wan::intake::Intake;
@@ -41,11 +45,21 @@ pub(super) struct Started {
     /// Each with the name of its part.
     pub(super) queues: Vec<(&'static str, Addr<WanQueue>)>,
     pub(super) gate: WanGate,
+    calls: Addr<PostDesk>,
     nats: Option<Nats>,
 }
 
 /// Whom the WAN knows.
 type Known<'a> = (&'a Addr<BusActor>, &'a SharedAgents, &'a Arc<Federation>);
+
+/// What the WAN works with; last, who sees to calls: they need the queues as the queues need them, so they are known before
+/// they begin to work.
+type Way<'a> = (
+    &'a Arc<Egress>,
+    &'a Arc<dyn Clock>,
+    &'a Telemetry,
+    &'a Addr<PostDesk>,
+);
 
 /// Starts what comes and what goes, and the way to the line. `drain` fires when nothing more is to be pulled.
 pub(super) fn start(
@@ -56,7 +70,7 @@ pub(super) fn start(
     }: &NodeSettings,
     stores: &Stores,
     (bus, agents, federation): Known<'_>,
-    (egress, clock, telemetry): (&Arc<Egress>, &Arc<dyn Clock>, &Telemetry),
+    (egress, clock, telemetry, calls): Way<'_>,
     drain: &CancellationToken,
 ) -> Started {
     let line = stores.nats.clone().map(|connection| {
@@ -77,12 +91,14 @@ pub(super) fn start(
         .start()
     };
     let worker = Worker::new(settings, federation.dialect(), egress, clock);
-    let effects = Effects::new(bus.clone().recipient(), worker, Arc::clone(clock));
+    let told = (bus.clone().recipient(), calls.clone().recipient());
+    let effects = Effects::new(told, worker, Arc::clone(clock));
     let inbox = queue(WanSide::In, Arc::new(effects), settings.retention());
     let seals = Seals::new(Arc::clone(federation), Arc::clone(clock), settings.seal);
     let seals = Arc::new(seals);
     let outbox = line.as_ref().map(|line| {
-        let sending = Sending::new(Arc::clone(line), Arc::clone(&seals));
+        let (line, seals) = (Arc::clone(line), Arc::clone(&seals));
+        let sending = Sending::new(line, seals, calls.clone().recipient(), Arc::clone(clock));
         queue(WanSide::Out, Arc::new(sending), sent(settings))
     });
     if let Some(line) = &line {
@@ -90,11 +106,7 @@ pub(super) fn start(
             line: Arc::clone(line),
             take: inbox.clone().recipient(),
             look: inbox.clone().recipient(),
-            places: Places {
-                own: federation.own().clone(),
-                agents: Arc::clone(agents),
-                federation: Arc::clone(federation),
-            },
+            places: places(federation, agents),
             seals,
             metrics: metrics.clone(),
         };
@@ -106,13 +118,28 @@ pub(super) fn start(
         outbox: outbox.as_ref().map(door),
         line,
     };
-    let gate = gate(settings, desk);
+    let post = outbox.as_ref().map(|outbox| {
+        let life = settings.call_life.min(nats.line.keep_for);
+        let run = waiting_calls(settings, clock, telemetry);
+        let known = (Arc::clone(federation), Arc::clone(clock));
+        Arc::new(post(settings, known, outbox, (life, run)))
+    });
+    let gate = gate(settings, desk, post);
     let mut queues = vec![("wan inbox", inbox)];
     queues.extend(outbox.map(|outbox| ("wan outbox", outbox)));
     Started {
         queues,
         gate,
+        calls: calls.clone(),
         nats: stores.nats.clone(),
+    }
+}
+
+fn places(federation: &Arc<Federation>, agents: &SharedAgents) -> Places {
+    Places {
+        own: federation.own().clone(),
+        agents: Arc::clone(agents),
+        federation: Arc::clone(federation),
     }
 }
 
@@ -124,9 +151,46 @@ fn sent(settings: &WanSettings) -> WanRetention {
     }
 }
 
-fn gate(settings: &WanSettings, desk: WanDesk) -> WanGate {
+fn post(
+    settings: &WanSettings,
+    (federation, clock): (Arc<Federation>, Arc<dyn Clock>),
+    outbox: &Addr<WanQueue>,
+    (life, run): (Duration, AgentRun),
+) -> Post {
+    Post {
+        federation,
+        clock,
+        outbox: outbox.clone().recipient(),
+        life,
+        max_envelope: settings.max_envelope.bytes(),
+        run: Arc::new(run),
+    }
+}
+
+/// How many calls wait for their answers.
+fn waiting_calls(
+    settings: &WanSettings,
+    clock: &Arc<dyn Clock>,
+    telemetry: &Telemetry,
+) -> AgentRun {
+    let limits = TurnLimits {
+        concurrent: settings.max_calls,
+        waiting: 0,
+    };
+    // A peer that does not answer is what envelopes are for.
+    let never = BreakerRule {
+        failures: 0,
+        pause: Duration::ZERO,
+        longest: Duration::ZERO,
+    };
+    let metrics = AgentMetrics::new(&telemetry.meter());
+    AgentRun::new(limits, never, Arc::clone(clock), metrics)
+}
+
+fn gate(settings: &WanSettings, desk: WanDesk, post: Option<Arc<Post>>) -> WanGate {
     WanGate {
         desk,
+        post,
         bridge_secret: settings.bridge_secret.clone(),
         max_body: settings.max_envelope.bytes(),
         limit: (settings.publish_limit > 0).then_some(Limit::Window {
@@ -145,6 +209,7 @@ impl Started {
         for (name, queue) in &self.queues {
             watch(health, name, queue);
         }
+        watch(health, "wan calls", &self.calls);
     }
 }
 

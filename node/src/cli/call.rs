@@ -1,4 +1,4 @@
-//! `call`: one message to an agent, by URL or by its name on a node.
+//! `call`: one message to an agent, by URL or by its name on a node; `via` is how it goes by envelope.
 
 use std::fs;
 use std::path::PathBuf;
@@ -21,6 +21,10 @@ use super::node::{Node, NodeArguments, advice};
 use super::{ConfigFile, print};
 use crate::agents::upstream::sse::SseReader;
 use crate::egress::{Destination, Egress, EgressSettings};
+
+mod via;
+
+use via::Via;
 
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
 
@@ -46,6 +50,12 @@ pub(super) struct Call {
     /// Seconds to wait for the answer, or for the next event of a stream.
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     timeout: u64,
+    /// Go on another way than HTTP, to an agent of a peer (`beta/text`). The wait ends when the node gives up (`wan.call_life`).
+    #[arg(long, value_name = "WAY", conflicts_with_all = ["stream", "task"])]
+    via: Option<Via>,
+    /// With --via: write which task it is, and do not wait for what comes of it.
+    #[arg(long, requires = "via")]
+    no_wait: bool,
     /// Write the result, or each event of the stream, as one line of JSON.
     #[arg(long)]
     json: bool,
@@ -55,6 +65,10 @@ pub(super) async fn call(call: Call, file: &ConfigFile) -> anyhow::Result<ExitCo
     let node = call.node.find(file)?;
     let uri = address(&call.agent, &node.origin)?;
     let text = said(&call)?;
+    if let Some(way) = call.via {
+        let uri = via::address(&uri, way)?;
+        return Ok(exit_code(via::call(&call, &node, &uri, &text).await?));
+    }
     let method = if call.stream {
         Method::SendStreamingMessage
     } else {
@@ -79,15 +93,16 @@ pub(super) async fn call(call: Call, file: &ConfigFile) -> anyhow::Result<ExitCo
         let body = answer.read_all(MAX_ANSWER).await?;
         whole(&body, status, call.json)?
     };
-    let good = matches!(
-        state,
-        TaskState::Completed | TaskState::InputRequired | TaskState::AuthRequired
-    );
-    Ok(if good {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(exit_code(state))
+}
+
+fn exit_code(state: TaskState) -> ExitCode {
+    match state {
+        TaskState::Completed | TaskState::InputRequired | TaskState::AuthRequired => {
+            ExitCode::SUCCESS
+        }
+        _ => ExitCode::FAILURE,
+    }
 }
 
 /// The URL of an agent that is given by its own or by its name on a node.
@@ -146,19 +161,21 @@ async fn send(call: &Call, node: &Node, uri: &Uri, body: Vec<u8>) -> anyhow::Res
     Ok(egress.send(Destination::Trusted, request, limits).await?)
 }
 
-fn whole(body: &[u8], status: http::StatusCode, as_json: bool) -> anyhow::Result<TaskState> {
-    let refused = || {
-        let text: String = String::from_utf8_lossy(body).chars().take(500).collect();
-        let advice = match status.as_u16() {
-            401 => format!(" ({})", advice()),
-            _ => String::new(),
-        };
-        anyhow::anyhow!("the server answered {status}{advice}: {text}")
+/// An answer that is none of the protocol.
+fn refused(body: &[u8], status: http::StatusCode) -> anyhow::Error {
+    let text: String = String::from_utf8_lossy(body).chars().take(500).collect();
+    let advice = match status.as_u16() {
+        401 => format!(" ({})", advice()),
+        _ => String::new(),
     };
+    anyhow::anyhow!("the server answered {status}{advice}: {text}")
+}
+
+fn whole(body: &[u8], status: http::StatusCode, as_json: bool) -> anyhow::Result<TaskState> {
     let result = match decode_response(body) {
         Ok(Outcome::Result(result)) => result,
         Ok(Outcome::Error { code, message }) => bail!("error {code}: {message}"),
-        Err(_) => return Err(refused()),
+        Err(_) => return Err(refused(body, status)),
     };
     if as_json {
         print::out(&format!("{}\n", result.get()))?;

@@ -3,7 +3,8 @@
 //!
 //! A credential that is there and wrong is refused; it never falls back to another way in. The order of the federation
 //! checks and their statuses are the contract's (contract/federation.md 2 and 5). Every refusal leaves an audit record.
-//! `allowlist`, `rights` (what those who are known may do) and `trail` (what is written down of calls from peers) stand beside.
+//! `allowlist`, `rights` (what those who are known may do) and `trail` (what is written down of calls from peers) stand beside;
+//! they are the same for calls that come in envelopes (`came`).
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -20,14 +21,16 @@ use crate::federation::peers::Cut;
 use crate::federation::{PeerIdentity, Proof};
 
 pub(super) mod allowlist;
+mod came;
 mod peer;
 mod pin;
 mod rights;
 pub(super) mod trail;
 
 pub use allowlist::Allowlist;
+pub(super) use came::{ByEnvelope, Came};
 pub(super) use peer::check_rate;
-pub(super) use rights::{check_operation, require_role};
+pub(super) use rights::{check_asked, check_operation, require_role};
 
 /// Somebody who was let in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -235,14 +238,9 @@ pub(super) fn check_forward(
 }
 
 /// Records that somebody who is known has no right to what they asked for.
-pub(super) fn refuse_caller(
-    request: &HttpRequest,
-    edge: &Edge,
-    caller: &Caller,
-    reason: &'static str,
-) {
+pub(super) fn refuse_caller(came: &dyn Came, edge: &Edge, caller: &Caller, reason: &'static str) {
     let action = AuditAction::AuthRefused;
-    record(request, edge, action, AuditOutcome::Refused, |record| {
+    record(came, edge, action, AuditOutcome::Refused, |record| {
         record.reason = Some(reason);
         record.caller = Some(caller.principal.as_ref().into());
     });
@@ -346,27 +344,27 @@ fn without_bearer(value: &str) -> &str {
 }
 
 pub(super) fn audit_refusal(
-    request: &HttpRequest,
+    came: &dyn Came,
     edge: &Edge,
     action: AuditAction,
     reason: &'static str,
 ) {
-    record(request, edge, action, AuditOutcome::Refused, |record| {
+    record(came, edge, action, AuditOutcome::Refused, |record| {
         record.reason = Some(reason)
     });
 }
 
 /// Records a decision about a request.
 pub(super) fn record(
-    request: &HttpRequest,
+    came: &dyn Came,
     edge: &Edge,
     action: AuditAction,
     outcome: AuditOutcome,
     fill: impl FnOnce(&mut AuditRecord),
 ) {
     let mut record = AuditRecord::new(action, outcome);
-    record.client = edge.gates.client.of(request);
-    record.request_id = request_id(request).map(Into::into);
+    record.client = came.client(edge);
+    record.request_id = came.request_id().map(Into::into);
     fill(&mut record);
     // A full queue is counted, and recorded, by the audit itself as far as it can see it.
     if edge.audit.try_send(Record(record)).is_err() {

@@ -16,6 +16,7 @@ use archipel_protocol::method::Method;
 use archipel_protocol::object::Invalid;
 use bytes::Bytes;
 use serde_json::value::RawValue;
+use uuid::Uuid;
 
 use crate::cards::CardForm;
 use crate::cards::shelf::CardSort;
@@ -203,16 +204,30 @@ impl Asking<'_> {
         } else {
             TurnAnswer::Settled { history, reply }
         };
-        let task_id = self.say(params, waits_for).await?;
+        let task_id = self.say(params, None, waits_for).await?;
         let task = answered(answer).await;
         Ok(Outcome::Sent(told(task, task_id.as_deref())?))
+    }
+
+    /// Opens a task of this name with a message, and comes back as soon as the task is kept. Whoever names a task has seen to
+    /// it that there is none of that name.
+    pub(super) async fn open_as(
+        &self,
+        id: Uuid,
+        params: SendMessageParams,
+    ) -> Result<(), RpcError> {
+        let (reply, answer) = Reply::pair();
+        let history = params.history_length;
+        let opened = TurnAnswer::Opened { history, reply };
+        self.say(params.into(), Some(id), opened).await?;
+        told(answered(answer).await, None).map(drop)
     }
 
     async fn send_streaming(&self, params: Box<SendMessageParams>) -> Result<Outcome, RpcError> {
         let (reply, answer) = Reply::pair();
         let history = params.history_length;
         let task_id = self
-            .say(params, TurnAnswer::Stream { history, reply })
+            .say(params, None, TurnAnswer::Stream { history, reply })
             .await?;
         // The task is kept before any header is sent: what fails until then is a plain JSON answer (§9.4).
         let feed = answered(answer).await;
@@ -249,10 +264,11 @@ impl Asking<'_> {
             .acknowledge(said.as_deref(), self.version, answer);
     }
 
-    /// Hands a message to its task, or to a new one; the id of the task that the message names.
+    /// Hands a message to its task, or to a new one, which is called `named`; the id of the task that the message names.
     async fn say(
         &self,
         params: Box<SendMessageParams>,
+        named: Option<Uuid>,
         answer: TurnAnswer,
     ) -> Result<Option<String>, RpcError> {
         let params = *params;
@@ -282,7 +298,7 @@ impl Asking<'_> {
         };
         let tasks = &self.edge.tasks;
         match &task_id {
-            None => tasks.open(whose, command),
+            None => tasks.open(named, whose, command),
             Some(id) => tasks.continue_task(id, whose, command),
         }
         Ok(task_id)
@@ -316,7 +332,7 @@ impl Asking<'_> {
     }
 
     /// A caller has tasks of its own for each tenant that it names, and some for none.
-    fn whose(&self, tenant: Option<&str>) -> TaskCaller {
+    pub(super) fn whose(&self, tenant: Option<&str>) -> TaskCaller {
         let principal = &self.caller.principal;
         TaskCaller {
             owner: match tenant {

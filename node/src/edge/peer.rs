@@ -122,7 +122,7 @@ fn written<'a>(
 }
 
 /// Records and counts a call.
-fn note(
+pub(super) fn note(
     request: &HttpRequest,
     edge: &Edge,
     caller: &Caller,

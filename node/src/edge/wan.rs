@@ -1,6 +1,8 @@
 //! Envelopes between sites: what comes over HTTP (contract/bus.md 7), what is to go, as the bridge of Hive and Pilox takes
 //! it (contract/transport-bridge.md 2), and what operators are shown.
 
+use std::sync::Arc;
+
 use actix_web::http::header::{AUTHORIZATION, CACHE_CONTROL, HeaderMap, RETRY_AFTER};
 use actix_web::{HttpRequest, HttpResponse, web};
 use archipel_kit::admission::limiter_key;
@@ -15,6 +17,7 @@ use crate::edge::auth::{Arrival, Source};
 use crate::edge::{Edge, auth, limits, only, operator};
 use crate::error::{Failure, Gate};
 use crate::limiter::{Bucket, Call, Limit};
+use crate::wan::calls::Post;
 use crate::wan::desk::{DeadId, DeskError, WanDesk};
 use crate::wan::queue::{Parcel, Taken};
 
@@ -27,6 +30,8 @@ const PAGE: usize = 100;
 #[derive(Clone)]
 pub struct WanGate {
     pub desk: WanDesk,
+    /// Writes calls and answers; absent without a line.
+    pub post: Option<Arc<Post>>,
     /// The bearer token of those who may publish and nothing else.
     pub bridge_secret: Option<Secret>,
     /// The longest envelope that goes.

@@ -291,6 +291,25 @@ impl Outbound {
         })
     }
 
+    /// To whom a letter to a peer goes, and what its token says of those behind it.
+    ///
+    /// # Errors
+    /// Why it must not go.
+    pub fn address(
+        &self,
+        peer: &str,
+        behind: Behind<'_>,
+    ) -> Result<(Origin, Delegation), OutboundError> {
+        if !self.federation.can_mint() {
+            return Err(OutboundError::NotReady);
+        }
+        let roster = self.federation.roster();
+        let to = in_force(&roster, peer)?.origin.clone();
+        let (own, hops) = (self.federation.own(), self.federation.max_hops());
+        let delegation = self.names.delegation(own, &to, behind, hops)?;
+        Ok((to, delegation))
+    }
+
     /// What ends the streams of a peer before they are over; nothing for a name that is no peer's.
     pub fn cut_of(&self, peer: &str) -> Option<Cut> {
         let roster = self.federation.roster();

@@ -1,14 +1,14 @@
 //! The rules of federation with their keys: which tokens are good, and what we sign our own with.
 //!
 //! Built once from the settings and shared by all workers; only the roster in it can be replaced. Nothing here waits.
-//! `settled` is what the settings come to.
+//! `settled` is what the settings come to, `letters` what is different for calls by envelope.
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use archipel_kit::settings::{Problems, Secret};
 use archipel_protocol::federation::{
-    Delegation, KeyError, Minter, PeerKey, Policy, Verified, VerifyError, claimed, keys,
+    Delegation, KeyError, Minter, PeerKey, Policy, Terms, Verified, VerifyError, claimed, keys,
 };
 use archipel_protocol::ids::Origin;
 use archipel_protocol::names::Dialect;
@@ -26,8 +26,10 @@ use crate::federation::settings::{Algorithm, FederationSettings, PeerSettings};
 use crate::federation::{Acting, FederationRefusal, PeerIdentity, Proof};
 use crate::replay::{ClaimId, ClaimScope};
 
+mod letters;
 mod settled;
 
+pub use letters::LetterTerms;
 use settled::{known_as, policy, refuse_listed_twice, trust};
 
 /// A token that is good but for the question whether it was used before.
@@ -310,13 +312,22 @@ impl Federation {
 
     /// Checks everything about a token but whether it was used before.
     pub(super) fn check(&self, token: &str, now_ms: u64) -> Result<Genuine, FederationRefusal> {
+        self.check_by(&self.policy, token, now_ms)
+    }
+
+    fn check_by(
+        &self,
+        policy: &Policy,
+        token: &str,
+        now_ms: u64,
+    ) -> Result<Genuine, FederationRefusal> {
         if !self.enabled {
             return Err(FederationRefusal::Disabled);
         }
         let roster = self.roster.load();
         let verifier = roster.verifier().ok_or(FederationRefusal::NotConfigured)?;
         let verified = verifier
-            .verify(token, &self.policy, unix_seconds(now_ms))
+            .verify(token, policy, unix_seconds(now_ms))
             .map_err(|error| match error {
                 VerifyError::Expired | VerifyError::NotYetValid => {
                     FederationRefusal::NotValidNow(error)
@@ -410,22 +421,26 @@ impl Federation {
         id: Uuid,
         now_ms: u64,
     ) -> Option<Tokens> {
+        self.mint_on(
+            audience,
+            &Terms {
+                audience: Some(audience.as_str()),
+                ttl_seconds: self.token_ttl_seconds,
+                jti: id,
+                now_unix: unix_seconds(now_ms),
+                delegation,
+                letter: None,
+            },
+        )
+    }
+
+    fn mint_on(&self, audience: &Origin, terms: &Terms<'_>) -> Option<Tokens> {
         if !self.enabled {
             return None;
         }
-        let mint = |minter: &Minter| {
-            minter
-                .mint_for(
-                    Some(audience.as_str()),
-                    self.token_ttl_seconds,
-                    id,
-                    unix_seconds(now_ms),
-                    delegation,
-                )
-                .ok()
-        };
-        let now = unix_seconds(now_ms);
-        self.minters.tokens(|| self.is_paired(audience), now, mint)
+        let mint = |minter: &Minter| minter.mint_on(terms).ok();
+        let follows = || self.is_paired(audience);
+        self.minters.tokens(follows, terms.now_unix, mint)
     }
 }
 

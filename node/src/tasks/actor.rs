@@ -5,7 +5,7 @@
 //! reach watchers, readers and waiting senders. It refuses a message while a turn is running and after the task's end.
 //! When it dies, `TaskHub` makes a new one from the store, which goes on with a turn that ran or says that it is lost. Read
 //! on in `turning` (the agent's side), `deciding` (whether there is a task at all), `stopping` (limits and cancellation),
-//! `keeping` (the store's and the watchers') and `holding` (other replicas').
+//! `reporting` (what an agent elsewhere came to), `keeping` (the store's and the watchers') and `holding` (other replicas').
 //!
 //! Memory: a live task is held as its record. Beside it there is, for a moment, its JSON (for the store and whoever reads
 //! it) and the events that are not kept yet. Nothing else grows with the task.
@@ -39,6 +39,7 @@ use crate::tasks::turn::TurnStep;
 mod deciding;
 mod holding;
 mod keeping;
+mod reporting;
 mod stopping;
 mod telling;
 mod turning;
@@ -398,6 +399,7 @@ impl Handler<Asked> for TaskActor {
             TaskCommand::Watch { after, reply } => self.watch(after, None, reply),
             TaskCommand::Cancel { reply } => self.cancel(reply, ctx),
             TaskCommand::GiveUp { since_ms, reply } => self.give_up(since_ms, reply, ctx),
+            TaskCommand::Report { task, reply } => self.report(*task, reply, ctx),
         }
         self.release(ctx);
     }

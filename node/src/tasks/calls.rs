@@ -1,14 +1,16 @@
 //! Commands for tasks that another replica holds.
 //!
-//! Only one command needs the holder: to end a task, because the holder's executor must ask the agent. (A message to a task
-//! that somebody works on is refused by whoever gets it; everything else is read from the store.) A call is sent once and
-//! never again, so it is carried out at most once; whoever gets no answer in time says so, and its client may ask again.
+//! Two commands need the holder: to end a task, because the holder's executor must ask the agent, and to tell what became of
+//! a message elsewhere, because the holder's turn waits for it. (A message to a task that somebody works on is refused by
+//! whoever gets it; everything else is read from the store.) A call is sent once and never again, so it is carried out at
+//! most once; whoever gets no answer in time says so, and its client may ask again.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use archipel_protocol::a2a::Task;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -19,7 +21,8 @@ use uuid::Uuid;
 use crate::replicas::{ReplicaId, Replicas};
 use crate::store::StoreError;
 use crate::tasks::answered;
-use crate::tasks::command::{AskTask, Asked, Reply, TaskCaller, TaskCommand, TaskError};
+use crate::tasks::command::{Answered, AskTask, Asked, Reply, TaskCaller, TaskCommand, TaskError};
+use crate::tasks::machine::json;
 use crate::tasks::shard::ShardTable;
 
 /// How long another replica may take: longer than an agent may take to stop.
@@ -37,17 +40,23 @@ pub struct Calls {
 /// What stands in the first line of a message; the task as JSON follows an answer that brings it.
 #[derive(Debug, Serialize, Deserialize)]
 enum Head {
-    Cancel {
-        call: Uuid,
-        from: String,
-        task: Uuid,
-        owner: String,
-        agent: String,
-    },
+    Cancel(Asking),
+    /// The task elsewhere follows as JSON.
+    Report(Asking),
     Answer {
         call: Uuid,
         outcome: Outcome,
     },
+}
+
+/// Which task, for whom, and who wants to hear of it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Asking {
+    call: Uuid,
+    from: String,
+    task: Uuid,
+    owner: String,
+    agent: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,14 +86,39 @@ impl Calls {
         task: Uuid,
         caller: TaskCaller,
     ) -> Result<Bytes, TaskError> {
-        let call = Uuid::new_v4();
-        let head = Head::Cancel {
-            call,
+        let asking = self.asking(task, &caller);
+        let call = asking.call;
+        self.ask(at, call, write(&Head::Cancel(asking), b"")).await
+    }
+
+    /// Tells another replica what has become of a message elsewhere; our task comes back as JSON.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn report(
+        &self,
+        at: ReplicaId,
+        task: Uuid,
+        caller: TaskCaller,
+        elsewhere: &Task,
+    ) -> Result<Bytes, TaskError> {
+        let asking = self.asking(task, &caller);
+        let call = asking.call;
+        let message = write(&Head::Report(asking), &json(elsewhere));
+        self.ask(at, call, message).await
+    }
+
+    fn asking(&self, task: Uuid, caller: &TaskCaller) -> Asking {
+        Asking {
+            call: Uuid::new_v4(),
             from: self.replicas.own_id().to_string(),
             task,
             owner: caller.owner.to_string(),
             agent: caller.agent.to_string(),
-        };
+        }
+    }
+
+    async fn ask(&self, at: ReplicaId, call: Uuid, message: Bytes) -> Result<Bytes, TaskError> {
         let (reply, answer) = oneshot::channel();
         {
             let mut waiting = self.waiting.lock();
@@ -93,7 +127,7 @@ impl Calls {
             }
             waiting.insert(call, reply);
         }
-        let told = self.replicas.tell(at, write(&head, b"")).await;
+        let told = self.replicas.tell(at, message).await;
         let outcome = match told {
             Ok(()) => timeout(LIMIT, answer).await,
             Err(error) => Ok(Ok(Err(TaskError::NotKept(error)))),
@@ -110,10 +144,14 @@ impl Calls {
         while let Some(message) = inbox.recv().await {
             match read(&message) {
                 Some((Head::Answer { call, outcome }, body)) => self.answer(call, outcome, body),
-                Some((head @ Head::Cancel { .. }, _)) => {
-                    let (calls, table) = (Arc::clone(&self), Arc::clone(&table));
-                    actix_rt::spawn(async move { calls.carry_out(head, &table).await });
+                Some((Head::Cancel(asking), _)) => {
+                    self.begin(asking, &table, |reply| Some(TaskCommand::Cancel { reply }));
                 }
+                Some((Head::Report(asking), body)) => self.begin(asking, &table, |reply| {
+                    let task = Task::read(std::str::from_utf8(&body).ok()?).ok()?;
+                    let task = Box::new(task);
+                    Some(TaskCommand::Report { task, reply })
+                }),
                 None => tracing::warn!("a message from another replica cannot be read"),
             }
         }
@@ -133,33 +171,39 @@ impl Calls {
         let _gone = waiter.send(answer);
     }
 
-    async fn carry_out(&self, head: Head, table: &ShardTable) {
-        let Head::Cancel {
-            call,
-            from,
-            task,
-            owner,
-            agent,
-        } = head
-        else {
-            return;
-        };
-        let Some(from) = ReplicaId::parse(&from) else {
-            return;
-        };
+    fn begin(
+        self: &Arc<Self>,
+        asking: Asking,
+        table: &Arc<ShardTable>,
+        command: impl FnOnce(Reply<Bytes>) -> Option<TaskCommand>,
+    ) {
         let (reply, answer) = Reply::pair();
+        let (Some(from), Some(command)) = (ReplicaId::parse(&asking.from), command(reply)) else {
+            return tracing::warn!("a message from another replica cannot be read");
+        };
         let asked = Asked {
             caller: TaskCaller {
-                owner: owner.into(),
-                agent: agent.into(),
+                owner: asking.owner.into(),
+                agent: asking.agent.into(),
             },
-            command: TaskCommand::Cancel { reply },
+            command,
         };
-        let hub = table.owner_of(task).await;
-        if let Err(error) = hub.ask.try_send(AskTask { id: task, asked }) {
-            error.into_inner().asked.command.refuse(TaskError::Busy);
-        }
-        let (outcome, body) = match answered(answer).await {
+        let (calls, table) = (Arc::clone(self), Arc::clone(table));
+        let (call, task) = (asking.call, asking.task);
+        actix_rt::spawn(async move {
+            let answer = carry_out(task, asked, answer, &table).await;
+            calls.tell_outcome(from, call, task, answer).await;
+        });
+    }
+
+    async fn tell_outcome(
+        &self,
+        from: ReplicaId,
+        call: Uuid,
+        task: Uuid,
+        answer: Result<Bytes, TaskError>,
+    ) {
+        let (outcome, body) = match answer {
             Ok(body) => (Outcome::Task, body),
             Err(TaskError::NotFound) => (Outcome::NotFound, Bytes::new()),
             Err(TaskError::NotCancelable) => (Outcome::NotCancelable, Bytes::new()),
@@ -170,6 +214,19 @@ impl Calls {
             tracing::warn!(task.id = %task, "another replica was not told what became of its call");
         }
     }
+}
+
+async fn carry_out(
+    task: Uuid,
+    asked: Asked,
+    answer: Answered<Bytes>,
+    table: &ShardTable,
+) -> Result<Bytes, TaskError> {
+    let hub = table.owner_of(task).await;
+    if let Err(error) = hub.ask.try_send(AskTask { id: task, asked }) {
+        error.into_inner().asked.command.refuse(TaskError::Busy);
+    }
+    answered(answer).await
 }
 
 fn write(head: &Head, body: &[u8]) -> Bytes {

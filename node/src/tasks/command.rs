@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use actix::Message as ActixMessage;
-use archipel_protocol::a2a::Message;
+use archipel_protocol::a2a::{Message, Task};
 use archipel_protocol::error::{ErrorCode, RpcError};
 use archipel_protocol::object::{Invalid, Json};
 use bytes::Bytes;
@@ -39,6 +39,8 @@ impl TaskCaller {
 #[derive(Debug, ActixMessage)]
 #[rtype(result = "()")]
 pub struct OpenTask {
+    /// What it is to be called, where that is settled already. Whoever settled it knows that there is no such task.
+    pub id: Option<Uuid>,
     /// Who opens it.
     pub caller: TaskCaller,
     /// Its first turn.
@@ -87,6 +89,13 @@ pub enum TaskCommand {
         /// The time of its status.
         since_ms: u64,
         /// Gets the task as JSON.
+        reply: Reply<Bytes>,
+    },
+    /// What has become, elsewhere, of the message that the task's turn sent there.
+    Report {
+        /// The task over there.
+        task: Box<Task>,
+        /// Gets our task as JSON, once it is kept.
         reply: Reply<Bytes>,
     },
     /// The task as it is, and what happens from now on.
@@ -257,9 +266,10 @@ impl TaskCommand {
     pub fn refuse(self, error: TaskError) {
         match self {
             Self::Turn(command) => command.answer.refuse(error),
-            Self::Read { reply, .. } | Self::Cancel { reply } | Self::GiveUp { reply, .. } => {
-                reply.send(Err(error));
-            }
+            Self::Read { reply, .. }
+            | Self::Cancel { reply }
+            | Self::GiveUp { reply, .. }
+            | Self::Report { reply, .. } => reply.send(Err(error)),
             Self::Watch { reply, .. } => reply.send(Err(error)),
         }
     }

@@ -39,6 +39,14 @@ pub trait AgentExecutor: Send + Sync {
         None
     }
 
+    /// Whether a message is only on its way to the agent while its turn runs: the task stays submitted, the outcome comes by
+    /// [`TaskCommand::Report`], and the executor itself sees to it that the turn ends in time.
+    ///
+    /// [`TaskCommand::Report`]: crate::tasks::command::TaskCommand::Report
+    fn is_posted(&self) -> bool {
+        false
+    }
+
     /// Whether turns need [`Turn::task`], a copy that most agents have no use for.
     fn reads_task(&self) -> bool {
         false

@@ -252,11 +252,16 @@ impl Handler<OpenTask> for TaskHub {
             let error = TaskError::NotKept(StoreError::Unavailable);
             return open.command.answer.refuse(error);
         }
+        let is_here = |id: &Uuid| self.live.contains_key(id) || self.loading.contains_key(id);
+        if open.id.as_ref().is_some_and(is_here) {
+            return open.command.answer.refuse(TaskError::Busy);
+        }
         let held = &self.ports.metrics.live_bytes;
         if self.live.len() >= self.bound || is_too_much(held, self.ports.limits.live_bytes) {
             return open.command.answer.refuse(TaskError::Busy);
         }
-        let id = self.shard.task_id(self.ports.clock.now_ms());
+        let new = || self.shard.task_id(self.ports.clock.now_ms());
+        let id = open.id.unwrap_or_else(new);
         let port = self.port(id, ctx);
         let actor = TaskActor::open(id, open.caller, self.ports.clone(), port, open.command);
         self.enter(id, actor, 1);

@@ -110,15 +110,19 @@ impl ShardTable {
         self.hubs.read().get(index).cloned().flatten()
     }
 
+    /// The hub that owns `id`, if its worker has started.
+    pub fn hub_of(&self, id: Uuid) -> Option<HubPorts> {
+        let count = self.hubs.read().len();
+        self.hub(Shard::new(0, count).owner_of(id))
+    }
+
     /// The hub that owns `id`, as soon as its worker has started.
     pub async fn owner_of(&self, id: Uuid) -> HubPorts {
-        let count = self.hubs.read().len();
-        let owner = Shard::new(0, count).owner_of(id);
         loop {
             let mut entered = pin!(self.entered.notified());
             // From here on nobody who enters is missed.
             entered.as_mut().enable();
-            if let Some(hub) = self.hub(owner) {
+            if let Some(hub) = self.hub_of(id) {
                 return hub;
             }
             entered.await;

@@ -249,6 +249,7 @@ impl World {
     fn open(&self, executor: &Arc<dyn AgentExecutor>, answer: TurnAnswer) {
         let command = turn(said("hello"), executor, answer);
         let open = OpenTask {
+            id: None,
             caller: caller(),
             command,
         };

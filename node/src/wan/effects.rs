@@ -1,18 +1,21 @@
-//! What follows from an envelope that came: the site is told by an event, then the worker has it.
+//! What follows from an envelope that came: the site is told by an event, then the worker has it. One with a call for an
+//! agent, or with the answer to one, is for the two ends of the call alone.
 //!
 //! All of it may be done again after a crash or a failure, so each step is one that does no harm the second time.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::Recipient;
 use archipel_kit::clock::Clock;
 use archipel_protocol::envelope::{Event, SystemEvent, SystemPayload, Timestamp};
 use archipel_protocol::ids::Text;
-use archipel_protocol::wan::WanMessage;
+use archipel_protocol::wan::{PostedCall, WanMessage};
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use uuid::Uuid;
 
+use super::calls::{Posted, Seen};
 use super::names;
 use super::queue::{Outcome, Work};
 use super::worker::Worker;
@@ -22,16 +25,31 @@ use crate::store::wan::{Settlement, WanRow};
 /// Effects under way at once: all of a batch, so that none waits for another while it is in hand.
 const AT_ONCE: usize = 256;
 
+/// How long a call may take to be seen to: much less than an envelope is in hand.
+const SEEN_WITHIN: Duration = Duration::from_secs(60);
+/// When a call is seen to again that nobody saw to.
+const AGAIN: Duration = Duration::from_secs(5);
+
 /// Does what follows from envelopes.
 pub struct Effects {
     bus: Recipient<Publish>,
+    calls: Recipient<Posted>,
     worker: Worker,
     clock: Arc<dyn Clock>,
 }
 
 impl Effects {
-    pub fn new(bus: Recipient<Publish>, worker: Worker, clock: Arc<dyn Clock>) -> Self {
-        Self { bus, worker, clock }
+    pub fn new(
+        (bus, calls): (Recipient<Publish>, Recipient<Posted>),
+        worker: Worker,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            bus,
+            calls,
+            worker,
+            clock,
+        }
     }
 
     async fn of(&self, row: &WanRow) -> Outcome {
@@ -43,6 +61,14 @@ impl Effects {
                 return Outcome::Settled(Settlement::Dead { reason });
             }
         };
+        match PostedCall::of(&message.envelope) {
+            Ok(None) => {}
+            Ok(Some(call)) => return Outcome::Settled(self.see_to(row, message, call).await),
+            Err(error) => {
+                let reason = error.to_string();
+                return Outcome::Settled(Settlement::Dead { reason });
+            }
+        }
         let event = names::event_id(names::of(&message.envelope));
         // The worker's attempts begin when the bus was told; it need not hear of each of them.
         if row.attempts == 0
@@ -51,6 +77,28 @@ impl Effects {
             return Outcome::Away(away.to_owned());
         }
         Outcome::Settled(self.worker.work(row, &message, event).await)
+    }
+
+    async fn see_to(&self, row: &WanRow, message: WanMessage, call: PostedCall) -> Settlement {
+        let posted = Posted {
+            call,
+            envelope: message.envelope,
+            trace: message.trace,
+            kept_ms: row.put_ms,
+            attempts: row.attempts,
+        };
+        let seen = self.calls.send(posted).timeout(SEEN_WITHIN).await;
+        match seen.unwrap_or(Seen::Later(AGAIN)) {
+            Seen::Done => Settlement::Done,
+            Seen::Dead(reason) => Settlement::Dead { reason },
+            Seen::Later(pause) => {
+                let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+                Settlement::Later {
+                    due_ms: self.clock.now_ms().saturating_add(pause_ms),
+                    attempts: row.attempts.saturating_add(1),
+                }
+            }
+        }
     }
 
     async fn tell_bus(&self, message: &WanMessage, event: Uuid) -> Result<(), &'static str> {

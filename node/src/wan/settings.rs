@@ -26,6 +26,11 @@ settings! {
         pub publish_limit: u32 = 0, in 0..=1000000, env ["BRIDGE_RATE_LIMIT_PER_MIN"];
         /// Whose word is taken for an envelope that comes over NATS. Every node with an Ed25519 key seals what it sends.
         pub seal: SealRule = "check";
+        /// How long a call by envelope (`?via=wan`) may be on its way, there and back; its task fails then. Where
+        /// `nats.line.keep_for` is shorter, that counts: nothing is on the line for longer.
+        pub call_life: Duration = "3d", in "1m"..="30d";
+        /// Calls by envelope of this node that may wait for their answers at once; more are refused with 503.
+        pub max_calls: usize = 10000, in 1..=1000000;
         /// What this node does with envelopes that came, beside telling the bus.
         pub worker: WorkerMode = "off", env ["MESH_WAN_REDIS_WORKER_MODE"];
         /// Where `webhook` brings them. May be in a private network: you chose it.

@@ -7,7 +7,9 @@ use archipel_kit::admission::{Rule, limiter_key};
 use archipel_protocol::error::{ErrorCode, RpcError};
 use archipel_protocol::jsonrpc::Id;
 
-use super::{Caller, Source, audit_refusal, count_failure, pin, record, refuse_caller, request_id};
+use super::{
+    Caller, Came, Source, audit_refusal, count_failure, pin, record, refuse_caller, request_id,
+};
 use crate::audit::{AuditAction, AuditOutcome};
 use crate::edge::Edge;
 use crate::error::{Failure, Gate, Tier};
@@ -78,7 +80,7 @@ async fn verify(
 /// Holds a peer that calls more often than it may: as its own limit says, else as its address may. Behind the proof, so
 /// that nobody can use up the calls of somebody else.
 pub(in crate::edge) async fn check_rate(
-    request: &HttpRequest,
+    came: &dyn Came,
     edge: &Edge,
     caller: &Caller,
 ) -> Result<(), Failure> {
@@ -88,7 +90,7 @@ pub(in crate::edge) async fn check_rate(
         let own = identity.peer.as_ref().and_then(|peer| peer.limit);
         named.push(match own {
             Some(limit) => (format!("federation:peer:{}", identity.name), steady(limit)),
-            None => (key_of_address(request, edge), gates.federation_limit),
+            None => (key_of_address(came, edge), gates.federation_limit),
         });
     }
     if let Some(limit) = gates.call_limit {
@@ -106,13 +108,13 @@ pub(in crate::edge) async fn check_rate(
         reputation: None,
     };
     edge.turnstile.pass(call).await.map_err(|held| {
-        refuse_caller(request, edge, caller, held.why.reason());
+        refuse_caller(came, edge, caller, held.why.reason());
         Failure::limited(held, Tier::Known)
     })
 }
 
-fn key_of_address(request: &HttpRequest, edge: &Edge) -> String {
-    match edge.gates.client.of(request).map(limiter_key) {
+fn key_of_address(came: &dyn Came, edge: &Edge) -> String {
+    match came.client(edge).map(limiter_key) {
         Some(address) => format!("federation:in:{address}"),
         None => "federation:in:unknown".to_owned(),
     }

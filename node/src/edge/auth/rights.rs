@@ -7,7 +7,7 @@ use archipel_protocol::error::{ErrorCode, RpcError};
 use archipel_protocol::jsonrpc::{Id, Request};
 use archipel_protocol::method::Method;
 
-use super::{Caller, Source, refuse_caller};
+use super::{Caller, Came, Source, refuse_caller};
 use crate::config::Visibility;
 use crate::edge::Edge;
 use crate::edge::binding::{Asks, Binding};
@@ -58,14 +58,14 @@ impl Caller {
 
 /// Refuses whoever counts for too little to call agents.
 pub(in crate::edge) fn require_role(
-    request: &HttpRequest,
+    came: &dyn Came,
     edge: &Edge,
     caller: &Caller,
 ) -> Result<(), Failure> {
     if caller.role().covers(edge.gates.min_role) {
         return Ok(());
     }
-    refuse_caller(request, edge, caller, "role");
+    refuse_caller(came, edge, caller, "role");
     Err(Failure::gate(
         Gate::Forbidden,
         "calls of agents need a higher role here",
@@ -82,10 +82,23 @@ pub(in crate::edge) fn check_operation(
     body: &[u8],
     is_read_here: bool,
 ) -> Result<(), Failure> {
+    let asks = || binding.asks(request, body);
+    check_asked(request, edge, caller, asks, body, is_read_here)
+}
+
+/// The same of a call however it came; `asks` is looked at only where it matters.
+pub(in crate::edge) fn check_asked(
+    came: &dyn Came,
+    edge: &Edge,
+    caller: &Caller,
+    asks: impl FnOnce() -> Asks,
+    body: &[u8],
+    is_read_here: bool,
+) -> Result<(), Failure> {
     let Some(operations) = caller.operations() else {
         return Ok(());
     };
-    let is_allowed = match binding.asks(request, body) {
+    let is_allowed = match asks() {
         Asks::For(Asked::Operation(operation)) => operations.contains(&operation),
         Asks::For(Asked::Other(_)) => false,
         Asks::Nothing | Asks::Unreadable => is_read_here,
@@ -93,7 +106,7 @@ pub(in crate::edge) fn check_operation(
     if is_allowed {
         return Ok(());
     }
-    refuse_caller(request, edge, caller, "method");
+    refuse_caller(came, edge, caller, "method");
     let labels = (RpcMethod::Other, Answered::Refused);
     edge.metrics.calls.count(labels);
     let id = Request::decode(body).map_or(Id::Null, |request| request.id);

@@ -1,9 +1,9 @@
 //! What is written down of a call from a peer, once it is answered (contract/federation.md 10).
 
 use actix_web::http::StatusCode;
-use actix_web::{HttpRequest, HttpResponse, ResponseError};
+use actix_web::{HttpResponse, ResponseError};
 
-use super::{Caller, Source, record};
+use super::{Caller, Came, Source, record};
 use crate::audit::{AuditAction, AuditOutcome, AuditText, CallFacts};
 use crate::edge::Edge;
 use crate::error::Failure;
@@ -57,7 +57,7 @@ pub(in crate::edge) fn status(answer: &Result<HttpResponse, Failure>) -> StatusC
 
 /// Records a call of a peer.
 pub(in crate::edge) fn record_call(
-    request: &HttpRequest,
+    came: &dyn Came,
     edge: &Edge,
     caller: &Caller,
     trail: Trail,
@@ -67,7 +67,7 @@ pub(in crate::edge) fn record_call(
         return;
     };
     let (action, outcome) = (AuditAction::FederationCall, AuditOutcome::Accepted);
-    record(request, edge, action, outcome, |record| {
+    record(came, edge, action, outcome, |record| {
         record.caller = Some(caller.principal.as_ref().into());
         record.peer = Some(peer.issuer.as_str().into());
         record.agent = trail.agent;
@@ -82,7 +82,7 @@ pub(in crate::edge) fn record_call(
                 (Proof::Token, Algorithm::Ed25519) => Some("Ed25519"),
                 (Proof::Token, _) => Some("HS256"),
             },
-            entrypoint: entrypoint(request.path()),
+            entrypoint: came.entrypoint(),
             status: status.as_u16(),
         });
     });

@@ -24,6 +24,7 @@ impl TaskActor {
         let of_task = self.time_left();
         if let Some(turn) = &mut self.turn
             && turn.timer.is_none()
+            && !turn.executor.is_posted()
         {
             let steps = turn.steps;
             turn.timer = Some(ctx.run_later(of_turn.min(of_task), move |actor, ctx| {

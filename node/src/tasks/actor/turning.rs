@@ -79,10 +79,10 @@ impl TaskActor {
         let Some(message) = self.record.task.history.last().cloned() else {
             return;
         };
-        if self.undecided.is_none() {
+        let executor = setup.executor;
+        if self.undecided.is_none() && !executor.is_posted() {
             self.work_begins();
         }
-        let executor = setup.executor;
         let turn = Turn {
             metadata: setup.metadata,
             accepted_output_modes: setup.accepted_output_modes,

@@ -117,6 +117,14 @@ impl TaskHub {
                         });
                     }
                 }
+                TaskCommand::Report { task, reply } => {
+                    if let Some(replicas) = self.ports.replicas.clone() {
+                        actix_rt::spawn(async move {
+                            let calls = &replicas.calls;
+                            reply.send(calls.report(holder, id, asked.caller, &task).await);
+                        });
+                    }
+                }
                 command => command.refuse(TurnRefusal::Busy.into()),
             }
         }

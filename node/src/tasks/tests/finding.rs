@@ -156,13 +156,13 @@ async fn a_task_of_another_worker_is_asked_there_and_a_worker_that_is_not_there_
     };
     let table = ShardTable::new(2);
     let (there, _) = table.enter(|_| ports.clone()).unwrap();
-    let here = Tasks::new(Shard::new(1, 2), ports, table, world.store.clone());
+    let here = Tasks::new(Shard::new(1, 2), ports, table.clone(), world.store.clone());
     let theirs = there.task_id(NOW_MS).to_string();
     let missing = here.read(&theirs, caller(), None).await;
     assert_eq!(missing, Err(TaskError::NotFound), "asked there");
     let nowhere = Tasks::new(
         there,
-        here.local.clone(),
+        table.hub(0).unwrap(),
         ShardTable::new(2),
         here.store.clone(),
     );

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::bus::{BusError, Publish, Published};
 use crate::store::memory::MemoryWan;
+use crate::wan::calls::{Posted, Seen};
 use crate::wan::effects::Effects;
 use crate::wan::worker::Worker;
 
@@ -43,6 +44,21 @@ impl Handler<Publish> for FakeBus {
     }
 }
 
+/// Sees to no calls.
+struct Nobody;
+
+impl Actor for Nobody {
+    type Context = Context<Self>;
+}
+
+impl Handler<Posted> for Nobody {
+    type Result = MessageResult<Posted>;
+
+    fn handle(&mut self, _: Posted, _: &mut Self::Context) -> Self::Result {
+        MessageResult(Seen::Dead("nobody is called here".to_owned()))
+    }
+}
+
 struct Scene {
     store: Arc<MemoryWan>,
     clock: Arc<ManualClock>,
@@ -64,7 +80,7 @@ impl Scene {
             side: WanSide::In,
             store: store.clone(),
             work: Arc::new(Effects::new(
-                bus.start().recipient(),
+                (bus.start().recipient(), Nobody.start().recipient()),
                 Worker::Off,
                 clock.clone(),
             )),
