@@ -1,8 +1,9 @@
 //! Envelopes between sites. Read `ingress` (what comes over HTTP), `worker` (what is done with it), `sites` (the whole way,
-//! from one node over the broker to another), `calls` (calls of agents by envelope), then `delivery` (that way while everything is killed).
+//! from one node over the broker to another), `calls` (calls of agents by envelope) and `letters` (as others may write them), then `delivery` (that way while everything is killed).
 
 mod calls;
 mod delivery;
 mod ingress;
+mod letters;
 mod sites;
 mod worker;

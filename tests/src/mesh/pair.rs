@@ -1,8 +1,9 @@
 //! Nodes that trust each other: each knows the other's origin and key before either starts.
 
 use archipel_kit::clock::{Clock, SystemClock};
-use archipel_protocol::federation::{Delegation, Minter, PeerKey, Verifier, keys};
+use archipel_protocol::federation::{Delegation, Minter, PeerKey, Terms, Verifier, keys};
 use archipel_protocol::ids::Origin;
+use archipel_protocol::wan::{Direction, Envelope, PostedCall, Route};
 use uuid::Uuid;
 
 use super::config::{NodeConfig, free_port};
@@ -129,6 +130,36 @@ impl Identity {
         let minter = Minter::ed25519(&self.seed, &Origin::parse(&self.origin).unwrap()).unwrap();
         let minted = minter.mint_for(Some(audience), 60, Uuid::new_v4(), now(), delegation);
         minted.unwrap()
+    }
+
+    /// A call to an agent of the node at `to` as an envelope, and in it the token.
+    pub fn letter(&self, to: &str, agent: &str, body: &str) -> Envelope {
+        let (own, to) = (Origin::parse(&self.origin), Origin::parse(to));
+        let (own, to, id) = (own.unwrap(), to.unwrap(), Uuid::new_v4());
+        let mut call = PostedCall {
+            direction: Direction::Request,
+            agent: agent.to_owned(),
+            version: "1.0".to_owned(),
+            body: body.to_owned(),
+            token: String::new(),
+        };
+        let correlation_id = id.to_string();
+        let digest = call.digest(&Route {
+            correlation_id: &correlation_id,
+            source: own.as_str(),
+            target: to.as_str(),
+        });
+        let minter = Minter::ed25519(&self.seed, &own).unwrap();
+        let minted = minter.mint_on(&Terms {
+            audience: Some(to.as_str()),
+            ttl_seconds: 3600,
+            jti: id,
+            now_unix: now(),
+            delegation: &Delegation::NONE,
+            letter: Some(&digest),
+        });
+        call.token = minted.unwrap();
+        Envelope::with_call(id, &own, &to, &call)
     }
 
     /// A token that claims to come from this one, but is signed with its public key as a shared secret.

@@ -202,7 +202,133 @@ fn addressed(mut message: Message) -> Message {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use actix::{Actor, Context, Handler, MessageResult};
+    use archipel_kit::clock::ManualClock;
+    use tokio_util::sync::CancellationToken;
+    use uuid::Uuid;
+
     use super::*;
+    use crate::agents::breaker::BreakerRule;
+    use crate::agents::run::{AgentRun, TurnLimits};
+    use crate::metrics::AgentMetrics;
+    use crate::wan::seals::tests::federation;
+
+    const NOW: u64 = 1_767_225_600_000;
+    const LIFE: Duration = Duration::from_secs(60);
+    const PEER: &str = "https://b.example";
+
+    /// An outbox that has no room at first.
+    struct Outbox(Arc<AtomicUsize>);
+
+    impl Actor for Outbox {
+        type Context = Context<Self>;
+    }
+
+    impl Handler<Take> for Outbox {
+        type Result = MessageResult<Take>;
+
+        fn handle(&mut self, _: Take, _: &mut Self::Context) -> Self::Result {
+            let taken = match self.0.fetch_add(1, Ordering::SeqCst) {
+                0 => Taken::Full,
+                1 => Taken::First,
+                _ => Taken::Repeated,
+            };
+            MessageResult(Ok(vec![taken]))
+        }
+    }
+
+    fn post(taken: &Arc<AtomicUsize>) -> Arc<Post> {
+        let clock = Arc::new(ManualClock::new(NOW));
+        let rule = BreakerRule {
+            failures: 0,
+            pause: LIFE,
+            longest: LIFE,
+        };
+        let metrics = AgentMetrics::new(&opentelemetry::global::meter("tests"));
+        let run = AgentRun::new(TurnLimits::default(), rule, clock.clone(), metrics);
+        Arc::new(Post {
+            federation: Arc::new(federation(("https://a.example", 1), (PEER, 2))),
+            clock,
+            outbox: Outbox(Arc::clone(taken)).start().recipient(),
+            life: LIFE,
+            max_envelope: 4096,
+            run: Arc::new(run),
+        })
+    }
+
+    fn turn(memory: Option<Json>, said: &str) -> Turn {
+        Turn {
+            task_id: Uuid::nil().to_string().into(),
+            context_id: "c".into(),
+            message: Message::from_agent("m".to_owned(), said),
+            metadata: None,
+            accepted_output_modes: Vec::new(),
+            extensions: None,
+            task: None,
+            memory,
+            traceparent: None,
+            canceled: CancellationToken::new(),
+        }
+    }
+
+    /// Runs a turn to its end: what was to be remembered, and why it ended.
+    async fn run(
+        begin: impl FnOnce(TurnEvents) -> TurnFuture,
+    ) -> (Vec<Kept>, Result<(), ExecutorFailure>) {
+        let (events, mut told) = TurnEvents::channel();
+        let ended = begin(events).await;
+        let mut kept = Vec::new();
+        while let Ok(TurnEvent::Remember(memory)) = told.try_recv() {
+            kept.push(Kept::of(&memory).unwrap());
+        }
+        (kept, ended)
+    }
+
+    #[actix::test]
+    async fn a_letter_is_kept_then_handed_over_then_waited_for() {
+        tokio::time::pause();
+        let taken = Arc::<AtomicUsize>::default();
+        let post = post(&taken);
+        let address = Address {
+            to: Origin::parse(PEER).unwrap(),
+            agent: "text".to_owned(),
+            delegation: Delegation::NONE,
+        };
+        let sending = || Arc::new(PostedAgent::new(Arc::clone(&post), address.clone()));
+        let (kept, ended) = run(|events| sending().run(turn(None, "hello"), events)).await;
+        assert_eq!(ended, Err(ExecutorFailure::TooSlow));
+        assert_eq!(
+            taken.load(Ordering::SeqCst),
+            2,
+            "once more where it was full"
+        );
+        let until_ms = NOW + 60_000;
+        let letters: Vec<_> = kept
+            .iter()
+            .map(|kept| (kept.until_ms, kept.letter.is_some()))
+            .collect();
+        assert_eq!(letters, [(until_ms, true), (until_ms, false)]);
+
+        // What a process left behind is taken up where it was.
+        for (kept, handed_over) in kept.iter().zip([3, 3]) {
+            let left = Arc::new(PostedAgent::of_left_turns(Arc::clone(&post)));
+            let memory = Json::of(kept).unwrap();
+            let turn = turn(Some(memory), "hello");
+            let (again, ended) = run(|events| left.resume(turn, events).unwrap()).await;
+            assert_eq!(ended, Err(ExecutorFailure::TooSlow));
+            assert_eq!(taken.load(Ordering::SeqCst), handed_over);
+            assert_eq!(again.last().unwrap().letter, None);
+        }
+        let large = "x".repeat(5000);
+        let (kept, ended) = run(|events| sending().run(turn(None, &large), events)).await;
+        assert!(
+            matches!(ended, Err(ExecutorFailure::Unusable(_))),
+            "{ended:?}"
+        );
+        assert_eq!(kept, []);
+    }
 
     #[test]
     fn what_is_remembered_can_be_read_again() {

@@ -17,6 +17,12 @@ const STRANGER: (&str, u8) = ("https://stranger.example", 0x33);
 
 /// The seals of a node with that origin and seed, which trusts a peer.
 pub(in crate::wan) fn node(own: (&str, u8), peer: (&str, u8), rule: SealRule) -> Seals {
+    let clock = Arc::new(ManualClock::new(1_767_225_600_000));
+    Seals::new(Arc::new(federation(own, peer)), clock, rule)
+}
+
+/// The federation of such a node.
+pub(in crate::wan) fn federation(own: (&str, u8), peer: (&str, u8)) -> Federation {
     let seed = hex::encode([own.1; 32]);
     let variables = [
         ("MESH_FEDERATION_ENABLED", "true"),
@@ -30,10 +36,7 @@ pub(in crate::wan) fn node(own: (&str, u8), peer: (&str, u8), rule: SealRule) ->
     );
     let peer: PeerSettings = from_json(&peer).unwrap();
     let origin = Origin::parse(own.0).unwrap();
-    let federation =
-        Federation::from_settings(&origin, Dialect::Hive, &settings, &[peer], CardCheck::Off);
-    let clock = Arc::new(ManualClock::new(1_767_225_600_000));
-    Seals::new(Arc::new(federation.unwrap()), clock, rule)
+    Federation::from_settings(&origin, Dialect::Hive, &settings, &[peer], CardCheck::Off).unwrap()
 }
 
 fn body_of(source: &str) -> String {

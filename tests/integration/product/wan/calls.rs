@@ -1,14 +1,20 @@
 //! A2A by envelope: calls to a node that need not be there, and what is refused on the way.
 
+use std::process::Stdio;
+
 use archipel_tests::mesh::{
-    Client, FakeAgent, Identity, NodeConfig, NodeProcess, TestMesh, TestNode, say, say_to, until,
+    Client, FakeAgent, Identity, NodeConfig, NodeProcess, TestMesh, TestNode, free_port, say,
+    say_to, until, within,
 };
-use archipel_tests::services::NatsServer;
+use archipel_tests::services::{NatsServer, RedisServer};
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Command;
 
 use crate::federation::records::{assert_recorded, audit_of};
 use crate::{ECHO, NODE, upstream_agent};
 
+const JWT: &str = "x-hive-federation-jwt";
 const VIA: &str = "/peers/beta/agents/echo?via=wan";
 
 fn on_line(config: &mut NodeConfig, nats: &NatsServer) {
@@ -95,11 +101,11 @@ async fn a_call_waits_for_a_node_that_is_not_there_and_survives_the_death_of_bot
     let listed = alpha.client().call(VIA, "ListTasks", json!({})).await;
     assert_eq!(listed["tasks"][0]["id"], id, "{listed}");
     // At beta it is one task, of the caller for whom alpha called, and nobody else's.
-    let there = beta
-        .client()
-        .call(crate::ECHO, "ListTasks", json!({}))
-        .await;
-    assert_eq!(there["tasks"], json!([]), "{there}");
+    let own = beta.client().call(ECHO, "ListTasks", json!({})).await;
+    assert_eq!(own["tasks"], json!([]), "{own}");
+    let theirs = "/peers/beta/agents/echo";
+    let theirs = alpha.client().call(theirs, "ListTasks", json!({})).await;
+    assert_eq!(theirs["totalSize"], 1, "{theirs}");
 }
 
 #[tokio::test]
@@ -158,7 +164,6 @@ async fn what_a_caller_may_not_do_it_may_not_do_by_envelope() {
         |config| {
             on_line(config, &nats);
             config.add("[[agents]]\nid = \"hidden\"\nkind = \"echo\"\nvisibility = \"private\"");
-            config.set_of_peer("alpha", "rights.methods = [\"GetTask\", \"SendMessage\"]");
         },
     );
     let client = mesh.alpha.client();
@@ -185,21 +190,7 @@ async fn what_a_caller_may_not_do_it_may_not_do_by_envelope() {
         .post_rpc("/peers/beta/agents/echo?via=pigeon", "GetTask", json!({}))
         .await;
     by_pigeon.assert_gate(400, "Bad Request");
-    // In 0.3 a task is the result itself.
-    let sent = client
-        .with("a2a-version", "0.3")
-        .call(
-            VIA,
-            "message/send",
-            json!({"message": {
-                "kind": "message", "messageId": "m", "role": "user",
-                "parts": [{"kind": "text", "text": "old words"}],
-            }}),
-        )
-        .await;
-    assert_eq!(sent["status"]["state"], "submitted", "{sent}");
-    let task = ended(&client, VIA, &sent["id"]).await;
-    assert_eq!(task["artifacts"][0]["parts"][0]["text"], "Echo: old words");
+    speak_old(&client).await;
     let beta = mesh.beta.stop().await;
     // As many wait as may.
     send(&client, VIA, "nobody is there").await;
@@ -217,6 +208,139 @@ async fn what_a_caller_may_not_do_it_may_not_do_by_envelope() {
     assert_recorded(&records, &hidden);
 }
 
+async fn speak_old(client: &Client) {
+    // In 0.3 a task is the result itself.
+    let sent = client
+        .with("a2a-version", "0.3")
+        .call(
+            VIA,
+            "message/send",
+            json!({"message": {
+                "kind": "message", "messageId": "m", "role": "user",
+                "parts": [{"kind": "text", "text": "old words"}],
+            }}),
+        )
+        .await;
+    assert_eq!(sent["status"]["state"], "submitted", "{sent}");
+    let task = ended(client, VIA, &sent["id"]).await;
+    assert_eq!(task["artifacts"][0]["parts"][0]["text"], "Echo: old words");
+}
+
+#[tokio::test]
+async fn whoever_has_no_right_or_no_part_in_it_is_refused() {
+    let nats = NatsServer::start().unwrap();
+    let gamma = Identity::of_new_node();
+    let mesh = TestMesh::pair_with(
+        |config| {
+            on_line(config, &nats);
+            gamma.configure_as_peer(config, "gamma");
+            config.set_of_peer("gamma", "rights.forward = true");
+        },
+        |config| {
+            on_line(config, &nats);
+            config.set_of_peer("alpha", "rights.methods = [\"GetTask\"]");
+        },
+    );
+    let client = mesh.alpha.client();
+    let task = send(&client, VIA, "hello").await;
+    let task = ended(&client, VIA, &task["id"]).await;
+    let why = "the caller has no right to this operation (error -32000)";
+    assert_eq!(reason(&task), why);
+    // The task is its caller's.
+    let token = gamma.token_for(mesh.alpha.origin());
+    let other = mesh.alpha.stranger().with(JWT, &token);
+    let asked = json!({"id": task["id"]});
+    let refusal = other.refused(VIA, "GetTask", asked).await;
+    assert_eq!(refusal.reason, "TASK_NOT_FOUND");
+    let stranger = mesh.alpha.stranger();
+    let refused = stranger.post_rpc(VIA, "SendMessage", say("x")).await;
+    assert_eq!(refused.status, 401, "{refused}");
+    let records = audit_of(mesh.beta.stop().await).await;
+    let refused = json!({"action": "auth.refused", "reason": "method"});
+    assert_recorded(&records, &refused);
+}
+
+#[tokio::test]
+async fn an_answer_finds_its_task_whichever_replica_takes_it_and_whichever_dies() {
+    let (nats, redis) = (NatsServer::start().unwrap(), RedisServer::start().unwrap());
+    let (ours, theirs) = (Identity::of_new_node(), Identity::of_new_node());
+    let replica = async || {
+        NodeProcess::start(NODE, |config| {
+            on_line(config, &nats);
+            ours.configure(config);
+            theirs.configure_as_peer(config, "beta");
+            let (origin, port, url) = (ours.origin(), free_port(), redis.url());
+            config.add(&format!(
+                "public_origin = \"{origin}\"\nlisten = \"127.0.0.1:{port}\"\nredis.url = \"{url}\""
+            ));
+        })
+        .await
+    };
+    let (mut one, other) = (replica().await, replica().await);
+    let mut beta = NodeProcess::start(NODE, |config| {
+        on_line(config, &nats);
+        theirs.configure(config);
+        ours.configure_as_peer(config, "alpha");
+    })
+    .await;
+    beta.kill().await;
+    let mut ids = Vec::new();
+    for number in 0..6 {
+        let client = if number % 2 == 0 {
+            one.client()
+        } else {
+            other.client()
+        };
+        ids.push(send(&client, VIA, "hello").await["id"].clone());
+    }
+    beta.restart().await;
+    for id in &ids {
+        let task = ended(&other.client(), VIA, id).await;
+        assert_eq!(task["status"]["state"], "TASK_STATE_COMPLETED", "{task}");
+    }
+    beta.kill().await;
+    let left = send(&one.client(), VIA, "hello").await;
+    one.kill().await;
+    beta.restart().await;
+    let task = ended(&other.client(), VIA, &left["id"]).await;
+    assert_eq!(task["status"]["state"], "TASK_STATE_COMPLETED", "{task}");
+}
+
+#[tokio::test]
+async fn the_command_waits_for_the_answer() {
+    let nats = NatsServer::start().unwrap();
+    let (alpha, mut beta) = processes(&nats, |_| {}).await;
+    let config = alpha.config().write();
+    let call = |more: &[&str]| {
+        let mut command = Command::new(NODE);
+        command
+            .args(["call", "--via", "wan", "beta/echo", "by hand", "--config"])
+            .arg(&config)
+            .args(more)
+            .env_clear();
+        command
+    };
+    beta.kill().await;
+    let sent = call(&["--no-wait"]).output().await.unwrap();
+    assert!(sent.status.success(), "{sent:?}");
+    let id = String::from_utf8(sent.stdout).unwrap().trim().to_owned();
+    let task = read(&alpha.client(), VIA, &id.into()).await;
+    assert_eq!(task["status"]["state"], "TASK_STATE_SUBMITTED", "{task}");
+    let mut waiting = call(&[]);
+    let waiting = waiting.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut waiting = waiting.spawn().unwrap();
+    let mut lines = BufReader::new(waiting.stderr.take().unwrap()).lines();
+    let first = within("the first line", lines.next_line()).await.unwrap();
+    let first = first.unwrap();
+    assert!(first.ends_with(": submitted"), "{first}");
+    beta.restart().await;
+    let output = within("the end of the command", waiting.wait_with_output()).await;
+    let output = output.unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let out = String::from_utf8(output.stdout).unwrap();
+    assert!(out.contains("Echo: by hand"), "{out}");
+}
+
 #[tokio::test]
 async fn without_a_line_the_caller_is_told_what_to_do() {
     let mesh = TestMesh::pair();
@@ -227,7 +351,7 @@ async fn without_a_line_the_caller_is_told_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_call_that_nobody_answers_fails_when_its_time_is_over() {
+async fn a_call_that_waits_can_be_taken_back() {
     let nats = NatsServer::start().unwrap();
     let gone = Identity::of_new_node();
     let own = Identity::of_new_node();
@@ -235,7 +359,6 @@ async fn a_call_that_nobody_answers_fails_when_its_time_is_over() {
         on_line(config, &nats);
         own.configure(config);
         gone.configure_as_peer(config, "beta");
-        config.add("nats.line.keep_for = \"1m\"");
     });
     let client = node.client();
     let sent = send(&client, VIA, "is anybody there?").await;
