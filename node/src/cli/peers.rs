@@ -158,6 +158,10 @@ pub(super) async fn peers(peers: Peers, file: &ConfigFile) -> anyhow::Result<Exi
             order.insert("expiresIn".to_owned(), expires.into());
             order.insert("hold".to_owned(), confirm.into());
             let told = asked.post("/invitations", Value::Object(order)).await?;
+            if told.is_done() && !asked.json {
+                // Beside the line itself, so that `$(archipel peers invite)` is the line.
+                print::error(&print::harmless(&told::about_invitation(&told.body)))?;
+            }
             asked.finish(&told, told::invitation)
         }
         Action::Invitations { action } => asked.invitations(action).await,

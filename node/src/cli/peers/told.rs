@@ -4,9 +4,14 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-/// An invitation, with the line to hand over on a line of its own.
+/// An invitation: the line to hand over.
 pub(super) fn invitation(told: &Value) -> String {
-    let mut text = format!("{}\n\n", text_of(told, "invitation"));
+    format!("{}\n", text_of(told, "invitation"))
+}
+
+/// What whoever made an invitation should know of it.
+pub(super) fn about_invitation(told: &Value) -> String {
+    let mut text = String::new();
     line(&mut text, "for", &name_of(told));
     line(&mut text, "expires", text_of(told, "expiresAt"));
     line(&mut text, "our fingerprint", text_of(told, "fingerprint"));
@@ -20,7 +25,7 @@ pub(super) fn invitation(told: &Value) -> String {
     }
     text.push_str(
         "\nWhoever holds this line can pair with this node, once. Hand it over as you would a password; at the other node:\n\
-         archipel peers accept INVITATION\n",
+         archipel peers accept INVITATION\n\n",
     );
     text
 }
