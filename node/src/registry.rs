@@ -30,6 +30,8 @@ pub struct HostedAgent {
     pub id: Arc<str>,
     /// Who may see it.
     pub visibility: Visibility,
+    /// Whether envelopes that are addressed to it are messages to it.
+    pub receives_envelopes: bool,
     /// Does the work.
     pub executor: Arc<dyn AgentExecutor>,
     /// What its card says about calls.

@@ -91,9 +91,9 @@ pub(super) fn start(
         .start()
     };
     let worker = Worker::new(settings, federation.dialect(), egress, clock);
-    let told = (bus.clone().recipient(), calls.clone().recipient());
-    let effects = Effects::new(told, worker, Arc::clone(clock));
-    let inbox = queue(WanSide::In, Arc::new(effects), settings.retention());
+    let places = places(federation, agents);
+    let effects = effects((bus, calls), places.clone(), worker, clock);
+    let inbox = queue(WanSide::In, effects, settings.retention());
     let seals = Seals::new(Arc::clone(federation), Arc::clone(clock), settings.seal);
     let seals = Arc::new(seals);
     let outbox = line.as_ref().map(|line| {
@@ -106,7 +106,7 @@ pub(super) fn start(
             line: Arc::clone(line),
             take: inbox.clone().recipient(),
             look: inbox.clone().recipient(),
-            places: places(federation, agents),
+            places,
             seals,
             metrics: metrics.clone(),
         };
@@ -133,6 +133,20 @@ pub(super) fn start(
         calls: calls.clone(),
         nats: stores.nats.clone(),
     }
+}
+
+fn effects(
+    (bus, calls): (&Addr<BusActor>, &Addr<PostDesk>),
+    places: Places,
+    worker: Worker,
+    clock: &Arc<dyn Clock>,
+) -> Arc<dyn Work> {
+    let told = (
+        bus.clone().recipient(),
+        calls.clone().recipient(),
+        calls.clone().recipient(),
+    );
+    Arc::new(Effects::new(told, places, worker, Arc::clone(clock)))
 }
 
 fn places(federation: &Arc<Federation>, agents: &SharedAgents) -> Places {

@@ -33,7 +33,8 @@ impl Parts {
             look: guard.clone().recipient(),
             take: guard.recipient(),
         };
-        PostDesk::new(edge, letters)
+        let wan = &self.settings.wan;
+        PostDesk::new(edge, letters, (wan.webhook_attempts, wan.webhook_retry))
     }
 
     fn replay_guard(&self) -> Addr<ReplayGuard> {

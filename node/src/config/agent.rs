@@ -26,6 +26,9 @@ settings! {
         pub description: Option<String>, in 1..=2048;
         /// Who sees its card, and whether peers may call it.
         pub visibility: Visibility = "public";
+        /// Whether it is told of envelopes of other sites whose `targetHandle` is its id: each is a message to it, and not for the
+        /// worker (`wan.worker`).
+        pub receives_envelopes: bool = false;
         /// Who keeps its tasks.
         pub mode: AgentMode = "managed";
         /// Where an `a2a` agent is, or the base of an `openai` endpoint (`https://api.openai.com/v1`).
@@ -132,6 +135,11 @@ impl AgentSettings {
                 "can be passthrough only for an agent of kind a2a",
             );
         }
+        refuse(
+            self.receives_envelopes && self.mode == AgentMode::Passthrough,
+            "receives_envelopes",
+            "is not for an agent that keeps its own tasks (mode = \"passthrough\")",
+        );
         let waits = self.max_waiting_turns > 0 && self.max_concurrent_turns == 0;
         let without_limit = "needs max_concurrent_turns: without a limit nothing waits";
         refuse(waits, "max_waiting_turns", without_limit);

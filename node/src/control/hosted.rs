@@ -234,6 +234,7 @@ impl Hosted {
         let agent = HostedAgent {
             id: Arc::clone(&id),
             visibility: settings.visibility,
+            receives_envelopes: settings.receives_envelopes,
             executor: made.executor,
             declared,
             run: made.run,

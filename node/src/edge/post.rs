@@ -1,17 +1,23 @@
 //! Calls that come in envelopes: the gates of a call over HTTP, in the same order, and the same functions.
 //!
 //! [`PostDesk`] owns nothing but its way to everything else, so a restart loses nothing: the envelope is a row of the inbox
-//! until it says that nothing more is to be done. Answers [`Posted`] and [`NotSent`]. Refuses strangers without a word to
+//! until it says that nothing more is to be done. Answers [`Posted`], [`NotSent`] and [`Deliver`]. Refuses strangers without a word to
 //! them; a peer that asks for what it may not is told so, in an envelope. What cannot be done now is done later: the peer
-//! does not wait at the line. Read `call` (a call of a peer), then `answer` (what came of a call of ours).
+//! does not wait at the line. Read `call` (a call of a peer), `answer` (what came of a call of ours), then `delivery`
+//! (envelopes that agents are told of).
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use actix::{Actor, Context, Handler, ResponseFuture};
+use archipel_protocol::a2a::{Task, TaskState};
 use archipel_protocol::federation::VerifyError;
 use archipel_protocol::ids::Origin;
 use archipel_protocol::wan::{Direction, Route};
+use bytes::Bytes;
+use tokio::time::timeout;
 use tracing::Span;
+use uuid::Uuid;
 
 use crate::audit::{AuditAction, AuditOutcome};
 use crate::edge::Edge;
@@ -19,30 +25,35 @@ use crate::edge::auth::{ByEnvelope, record};
 use crate::federation::letters::{GenuineLetter, Letters, VerifyLetter};
 use crate::federation::{FederationRefusal, Proof, RefusalKind};
 use crate::push::pause::pause;
-use crate::wan::calls::{NotSent, Posted, Seen};
+use crate::tasks::command::{TaskCaller, TaskError};
+use crate::tasks::feed::Settled;
+use crate::wan::calls::{Deliver, NotSent, Posted, Seen};
 
 mod answer;
 mod call;
+mod delivery;
 
 /// Envelopes that may wait: more than the inbox has in hand.
 const MAILBOX: usize = 4096;
 /// How long something is left alone that cannot be done now: first, and at most.
-const RESTS: [std::time::Duration; 2] = [
-    std::time::Duration::from_secs(1),
-    std::time::Duration::from_secs(30),
-];
+const RESTS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
+/// How long a task is watched before it is left to be looked after again: most agents are done then.
+const WATCHED_FOR: Duration = Duration::from_secs(1);
 
 /// See the module.
 pub struct PostDesk {
     edge: Rc<Edge>,
     letters: Letters,
+    /// How often an envelope is brought to an agent, and how long after the first failure it is brought again.
+    rule: (u32, Duration),
 }
 
 impl PostDesk {
-    pub fn new(edge: Edge, letters: Letters) -> Self {
+    pub fn new(edge: Edge, letters: Letters, rule: (u32, Duration)) -> Self {
         Self {
             edge: Rc::new(edge),
             letters,
+            rule,
         }
     }
 }
@@ -66,6 +77,15 @@ impl Handler<Posted> for PostDesk {
                 Direction::Answer => answer::see_to(&edge, &letters, &posted).await,
             }
         })
+    }
+}
+
+impl Handler<Deliver> for PostDesk {
+    type Result = ResponseFuture<Seen>;
+
+    fn handle(&mut self, envelope: Deliver, _: &mut Self::Context) -> Self::Result {
+        let (edge, rule) = (Rc::clone(&self.edge), self.rule);
+        Box::pin(async move { delivery::see_to(&edge, envelope, rule).await })
     }
 }
 
@@ -125,4 +145,36 @@ fn later(posted: &Posted) -> Seen {
     let [first, most] = RESTS;
     let times = posted.attempts.saturating_add(1);
     Seen::Later(pause(times, first, most, rand::random()))
+}
+
+/// A task, as it is.
+async fn read(edge: &Edge, id: Uuid, whose: &TaskCaller) -> Result<Bytes, TaskError> {
+    let id = id.hyphenated().to_string();
+    edge.tasks.read(&id, whose.clone(), None).await
+}
+
+/// A task, if it has come to something within the time that it is watched.
+async fn watched(
+    edge: &Edge,
+    id: Uuid,
+    whose: &TaskCaller,
+) -> Result<Option<(TaskState, Bytes)>, TaskError> {
+    let name = id.hyphenated().to_string();
+    let watched = async {
+        let feed = edge.tasks.watch(&name, whose.clone(), None).await;
+        // There is nothing to watch of a task that has ended.
+        let Ok(mut feed) = feed else { return };
+        while let Ok(event) = feed.next().await {
+            if event.settled != Settled::No {
+                return;
+            }
+        }
+    };
+    // When the time is over, the task is looked at all the same.
+    let _late = timeout(WATCHED_FOR, watched).await;
+    let task = read(edge, id, whose).await?;
+    let state = std::str::from_utf8(&task).ok();
+    let state = state.and_then(|text| Some(Task::read(text).ok()?.status.state));
+    let settled = state.filter(|state| Settled::of(*state) != Settled::No);
+    Ok(settled.map(|state| (state, task)))
 }

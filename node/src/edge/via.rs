@@ -58,6 +58,7 @@ pub(super) async fn serve(
     let agent = Arc::new(HostedAgent {
         id: agent_of_peer(&path.peer, &path.agent).into(),
         visibility: Visibility::Private,
+        receives_envelopes: false,
         executor,
         // Its card is at the peer, which looks after what the agent takes.
         declared: Arc::new(Declared::default()),

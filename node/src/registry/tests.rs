@@ -274,6 +274,7 @@ fn agents_are_found_by_id_and_one_answers_for_the_node() {
         Arc::new(HostedAgent {
             id: id.into(),
             visibility: Visibility::Public,
+            receives_envelopes: false,
             executor: Arc::new(Echo),
             declared: Arc::default(),
             run: None,

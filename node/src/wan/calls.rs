@@ -38,6 +38,19 @@ pub struct Posted {
     pub attempts: u32,
 }
 
+/// An envelope for an agent that is told of envelopes came.
+#[derive(Debug, Message)]
+#[rtype(result = "Seen")]
+pub struct Deliver {
+    pub agent: String,
+    pub envelope: Envelope,
+    pub trace: MeshTrace,
+    /// When it was kept, in milliseconds since the Unix epoch: always the same for this envelope.
+    pub kept_ms: u64,
+    /// How often it was brought to the agent already, and failed.
+    pub failed: u32,
+}
+
 /// One that was to go did not, and never will.
 #[derive(Debug, Message)]
 #[rtype(result = "bool")]
@@ -54,6 +67,8 @@ pub enum Seen {
     Done,
     /// It is to be seen to again.
     Later(Duration),
+    /// It is being seen to, and looked after again.
+    Wait(Duration),
     /// Nobody does what it asks for, nor is told so.
     Dead(String),
 }
@@ -143,13 +158,15 @@ pub fn agent_of_peer(peer: &str, agent: &str) -> String {
     format!("{peer}/{agent}")
 }
 
-/// What the task of a call is called at the node that is called: always the same for one envelope, and dated like any task.
-pub fn task_id(envelope: &Envelope, kept_ms: u64) -> Uuid {
+/// What the task of an envelope is called at the node that it came to, at each attempt: always the same for one envelope,
+/// and dated like any task. A call has one attempt.
+pub fn task_id(envelope: &Envelope, kept_ms: u64, attempt: u32) -> Uuid {
     let mut hash = Sha256::new();
     for part in [&envelope.source_origin, &envelope.correlation_id] {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }
+    hash.update(attempt.to_be_bytes());
     let hash: [u8; 32] = hash.finalize().into();
     let (random, _) = hash.as_chunks::<10>();
     let random = random.first().copied().unwrap_or_default();
@@ -168,18 +185,21 @@ mod tests {
             Envelope::decode_ingress(body.as_bytes()).unwrap()
         };
         let one = envelope("https://a.example", "corr-0001");
-        let id = task_id(&one, 1_767_225_600_000);
-        assert_eq!(task_id(&one.clone(), 1_767_225_600_000), id);
+        let id = task_id(&one, 1_767_225_600_000, 0);
+        assert_eq!(task_id(&one.clone(), 1_767_225_600_000, 0), id);
         assert_eq!(id.get_version_num(), 7);
         let others = [
-            task_id(&one, 1_767_225_600_001),
+            task_id(&one, 1_767_225_600_001, 0),
+            task_id(&one, 1_767_225_600_000, 1),
             task_id(
                 &envelope("https://b.example", "corr-0001"),
                 1_767_225_600_000,
+                0,
             ),
             task_id(
                 &envelope("https://a.example", "corr-0002"),
                 1_767_225_600_000,
+                0,
             ),
         ];
         assert!(!others.contains(&id), "{others:?}");

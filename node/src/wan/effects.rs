@@ -1,5 +1,6 @@
-//! What follows from an envelope that came: the site is told by an event, then the worker has it. One with a call for an
-//! agent, or with the answer to one, is for the two ends of the call alone.
+//! What follows from an envelope that came: the site is told by an event, then the agent has it that it is addressed to, if
+//! that one is told of envelopes, and else the worker. One with a call for an agent, or with the answer to one, is for the
+//! two ends of the call alone.
 //!
 //! All of it may be done again after a crash or a failure, so each step is one that does no harm the second time.
 
@@ -10,13 +11,14 @@ use actix::Recipient;
 use archipel_kit::clock::Clock;
 use archipel_protocol::envelope::{Event, SystemEvent, SystemPayload, Timestamp};
 use archipel_protocol::ids::Text;
-use archipel_protocol::wan::{PostedCall, WanMessage};
+use archipel_protocol::wan::{Envelope, PostedCall, WanMessage};
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use uuid::Uuid;
 
-use super::calls::{Posted, Seen};
+use super::calls::{Deliver, Posted, Seen};
 use super::names;
+use super::place::{Place, Places};
 use super::queue::{Outcome, Work};
 use super::worker::Worker;
 use crate::bus::Publish;
@@ -34,19 +36,24 @@ const AGAIN: Duration = Duration::from_secs(5);
 pub struct Effects {
     bus: Recipient<Publish>,
     calls: Recipient<Posted>,
+    agents: Recipient<Deliver>,
+    places: Places,
     worker: Worker,
     clock: Arc<dyn Clock>,
 }
 
 impl Effects {
     pub fn new(
-        (bus, calls): (Recipient<Publish>, Recipient<Posted>),
+        (bus, calls, agents): (Recipient<Publish>, Recipient<Posted>, Recipient<Deliver>),
+        places: Places,
         worker: Worker,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
             bus,
             calls,
+            agents,
+            places,
             worker,
             clock,
         }
@@ -70,13 +77,39 @@ impl Effects {
             }
         }
         let event = names::event_id(names::of(&message.envelope));
-        // The worker's attempts begin when the bus was told; it need not hear of each of them.
+        // Attempts begin when the bus was told; it need not hear of each of them.
         if row.attempts == 0
             && let Err(away) = self.tell_bus(&message, event).await
         {
             return Outcome::Away(away.to_owned());
         }
-        Outcome::Settled(self.worker.work(row, &message, event).await)
+        Outcome::Settled(match self.subscriber(&message.envelope) {
+            Some(agent) => self.deliver(row, message, agent).await,
+            None => self.worker.work(row, &message, event).await,
+        })
+    }
+
+    /// The agent that the envelope is addressed to, if that one is told of envelopes.
+    fn subscriber(&self, envelope: &Envelope) -> Option<String> {
+        let Place::Agent(id) = self.places.of(envelope) else {
+            return None;
+        };
+        let agents = self.places.agents.load();
+        let is_told = agents.find(&id)?.receives_envelopes;
+        is_told.then_some(id)
+    }
+
+    async fn deliver(&self, row: &WanRow, message: WanMessage, agent: String) -> Settlement {
+        let deliver = Deliver {
+            agent,
+            envelope: message.envelope,
+            trace: message.trace,
+            kept_ms: row.put_ms,
+            // 1 says only that the bus was told.
+            failed: row.attempts.saturating_sub(1),
+        };
+        let seen = self.agents.send(deliver).timeout(SEEN_WITHIN).await;
+        self.settled(row, seen.unwrap_or(Seen::Wait(AGAIN)))
     }
 
     async fn see_to(&self, row: &WanRow, message: WanMessage, call: PostedCall) -> Settlement {
@@ -88,16 +121,21 @@ impl Effects {
             attempts: row.attempts,
         };
         let seen = self.calls.send(posted).timeout(SEEN_WITHIN).await;
-        match seen.unwrap_or(Seen::Later(AGAIN)) {
-            Seen::Done => Settlement::Done,
-            Seen::Dead(reason) => Settlement::Dead { reason },
-            Seen::Later(pause) => {
-                let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
-                Settlement::Later {
-                    due_ms: self.clock.now_ms().saturating_add(pause_ms),
-                    attempts: row.attempts.saturating_add(1),
-                }
-            }
+        self.settled(row, seen.unwrap_or(Seen::Later(AGAIN)))
+    }
+
+    fn settled(&self, row: &WanRow, seen: Seen) -> Settlement {
+        let begun = row.attempts.max(1);
+        let (pause, attempts) = match seen {
+            Seen::Done => return Settlement::Done,
+            Seen::Dead(reason) => return Settlement::Dead { reason },
+            Seen::Wait(pause) => (pause, begun),
+            Seen::Later(pause) => (pause, begun.saturating_add(1)),
+        };
+        let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+        Settlement::Later {
+            due_ms: self.clock.now_ms().saturating_add(pause_ms),
+            attempts,
         }
     }
 

@@ -37,7 +37,8 @@ settings! {
         pub webhook_url: Option<Url>, env ["MESH_WAN_REDIS_WORKER_WEBHOOK_URL"], example "https://inbox.example.org/envelopes";
         /// What it shows there, as a bearer token.
         pub webhook_bearer: Option<Secret>, in 1..=4096, env ["MESH_WAN_REDIS_WORKER_WEBHOOK_BEARER"];
-        /// How often one envelope is brought before it is given up and kept as a dead one.
+        /// How often one envelope is brought, there or to an agent with `receives_envelopes`, before it is given up and kept as a
+        /// dead one.
         pub webhook_attempts: u32 = 4, in 1..=10, env ["MESH_WAN_WEBHOOK_MAX_ATTEMPTS"];
         /// How long after the first failure it is brought again; doubled with each further one.
         pub webhook_retry: Duration = "500ms", in "100ms"..="30s", env ["MESH_WAN_WEBHOOK_RETRY_BASE_MS"];

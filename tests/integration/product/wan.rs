@@ -1,4 +1,4 @@
-//! Envelopes between sites. Read `ingress` (what comes over HTTP), `worker` (what is done with it), `sites` (the whole way,
+//! Envelopes between sites. Read `ingress` (what comes over HTTP), `worker` and `subscription` (what is done with it), `sites` (the whole way,
 //! from one node over the broker to another), `calls` (calls of agents by envelope) and `letters` (as others may write them), then `delivery` (that way while everything is killed).
 
 mod calls;
@@ -6,4 +6,5 @@ mod delivery;
 mod ingress;
 mod letters;
 mod sites;
+mod subscription;
 mod worker;

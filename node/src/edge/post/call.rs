@@ -1,10 +1,9 @@
 //! A call of a peer, from its envelope to its answer.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix_web::ResponseError;
-use archipel_protocol::a2a::{SendMessageParams, Task, Version};
+use archipel_protocol::a2a::{SendMessageParams, Version};
 use archipel_protocol::error::{ErrorCode, RpcError};
 use archipel_protocol::federation::Delegation;
 use archipel_protocol::ids::Origin;
@@ -14,10 +13,8 @@ use archipel_protocol::wan::{Direction, MeshTrace};
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use tokio::time::timeout;
-use uuid::Uuid;
 
-use super::{later, refused, verify};
+use super::{later, read, refused, verify, watched};
 use crate::audit::AuditAction;
 use crate::edge::auth::trail::{self, Trail};
 use crate::edge::auth::{self, ByEnvelope, Caller, Source};
@@ -29,13 +26,9 @@ use crate::federation::letters::Letters;
 use crate::federation::{FederationRefusal, Proof};
 use crate::registry::HostedAgent;
 use crate::replay::ClaimId;
-use crate::tasks::command::{TaskCaller, TaskError};
-use crate::tasks::feed::Settled;
+use crate::tasks::command::TaskError;
 use crate::wan::calls::{Letter, Post, PostError, Posted, Seen, task_id};
 use crate::wan::queue::Parcel;
-
-/// How long a call is watched before it is left to be looked after again: most agents are done then.
-const WATCHED_FOR: Duration = Duration::from_secs(1);
 
 /// A call by somebody who is known.
 struct Visit<'a> {
@@ -150,10 +143,10 @@ impl Visit<'_> {
             extensions: Wanted::default(),
             last_event: None,
         };
-        let id = task_id(&self.posted.envelope, self.posted.kept_ms);
+        let id = task_id(&self.posted.envelope, self.posted.kept_ms, 0);
         let whose = asking.whose(params.tenant.as_deref());
         let told = |error: TaskError| failed(error.told(None));
-        match self.read(id, &whose).await {
+        match read(edge, id, &whose).await {
             // It was begun by this very envelope, whatever became of us since.
             Ok(_) => {}
             Err(TaskError::NotFound) => {
@@ -170,9 +163,9 @@ impl Visit<'_> {
             }
             Err(error) => return Err(told(error)),
         }
-        let task = self.watched(id, &whose).await.map_err(told)?;
+        let task = watched(edge, id, &whose).await.map_err(told)?;
         Ok(match task {
-            Some(task) => Told::Task(request.id, task),
+            Some((_, task)) => Told::Task(request.id, task),
             None => Told::NotYet,
         })
     }
@@ -207,33 +200,6 @@ impl Visit<'_> {
         found
             .cloned()
             .ok_or_else(|| rpc::agent_not_found(&Id::Null))
-    }
-
-    async fn read(&self, id: Uuid, whose: &TaskCaller) -> Result<Bytes, TaskError> {
-        let id = id.hyphenated().to_string();
-        self.edge.tasks.read(&id, whose.clone(), None).await
-    }
-
-    /// The task, if it has come to something within the time that it is watched.
-    async fn watched(&self, id: Uuid, whose: &TaskCaller) -> Result<Option<Bytes>, TaskError> {
-        let name = id.hyphenated().to_string();
-        let watched = async {
-            let feed = self.edge.tasks.watch(&name, whose.clone(), None).await;
-            // There is nothing to watch of a task that has ended.
-            let Ok(mut feed) = feed else { return };
-            while let Ok(event) = feed.next().await {
-                if event.settled != Settled::No {
-                    return;
-                }
-            }
-        };
-        // When the time is over, the task is looked at all the same.
-        let _late = timeout(WATCHED_FOR, watched).await;
-        let task = self.read(id, whose).await?;
-        let state = std::str::from_utf8(&task).ok();
-        let state = state.and_then(|text| Some(Task::read(text).ok()?.status.state));
-        let is_settled = state.is_some_and(|state| Settled::of(state) != Settled::No);
-        Ok(is_settled.then_some(task))
     }
 
     fn answer(&self, post: &Post, to: &Origin, body: Vec<u8>) -> Result<Parcel, PostError> {

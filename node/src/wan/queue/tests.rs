@@ -2,15 +2,19 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use arc_swap::ArcSwap;
 use archipel_kit::clock::ManualClock;
 use archipel_protocol::wan::WanMessage;
 use tokio::sync::mpsc;
 
 use super::*;
 use crate::bus::{BusError, Publish, Published};
+use crate::registry::AgentTable;
 use crate::store::memory::MemoryWan;
-use crate::wan::calls::{Posted, Seen};
+use crate::wan::calls::{Deliver, Posted, Seen};
 use crate::wan::effects::Effects;
+use crate::wan::place::Places;
+use crate::wan::seals::tests::federation;
 use crate::wan::worker::Worker;
 
 const NOW: u64 = 1_767_225_600_000;
@@ -59,6 +63,24 @@ impl Handler<Posted> for Nobody {
     }
 }
 
+impl Handler<Deliver> for Nobody {
+    type Result = MessageResult<Deliver>;
+
+    fn handle(&mut self, _: Deliver, _: &mut Self::Context) -> Self::Result {
+        MessageResult(Seen::Dead("nobody is told here".to_owned()))
+    }
+}
+
+/// A node without agents.
+fn places() -> Places {
+    let federation = federation(("https://a.example", 1), ("https://b.example", 2));
+    Places {
+        own: federation.own().clone(),
+        agents: Arc::new(ArcSwap::from_pointee(AgentTable::new(Vec::new(), None))),
+        federation: Arc::new(federation),
+    }
+}
+
 struct Scene {
     store: Arc<MemoryWan>,
     clock: Arc<ManualClock>,
@@ -75,12 +97,18 @@ impl Scene {
             failures: Arc::clone(&failures),
             told: sender,
         };
+        let nobody = Nobody.start();
         let (store, clock) = (Arc::<MemoryWan>::default(), Arc::new(ManualClock::new(NOW)));
         let ports = QueuePorts {
             side: WanSide::In,
             store: store.clone(),
             work: Arc::new(Effects::new(
-                (bus.start().recipient(), Nobody.start().recipient()),
+                (
+                    bus.start().recipient(),
+                    nobody.clone().recipient(),
+                    nobody.recipient(),
+                ),
+                places(),
                 Worker::Off,
                 clock.clone(),
             )),
