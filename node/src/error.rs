@@ -391,3 +391,33 @@ fn limited(held: Held, tier: Tier) -> Value {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(failure: &Failure, may_pass: bool, code: ErrorCode) {
+        let (_, error) = failure.as_rpc();
+        assert_eq!(
+            (failure.may_pass(), error.code),
+            (may_pass, code),
+            "{failure}"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_told_by_a_status_is_told_by_a_code() {
+        let gate = |gate| Failure::gate(gate, "no");
+        check(&gate(Gate::Unavailable), true, ErrorCode::Unavailable);
+        check(&gate(Gate::Forbidden), false, ErrorCode::MethodNotAllowed);
+        check(&gate(Gate::NotFound), false, ErrorCode::AgentNotFound);
+        check(&gate(Gate::BadRequest), false, ErrorCode::InvalidRequest);
+        for (code, may_pass) in [
+            (ErrorCode::Unavailable, true),
+            (ErrorCode::AgentNotFound, false),
+        ] {
+            let failure = Failure::rpc(Id::Null, RpcError::new(code, "no"));
+            check(&failure, may_pass, code);
+        }
+    }
+}

@@ -70,19 +70,23 @@ impl Tasks {
     /// Opens a new task, on this worker unless it has a name already; the answer comes through the command's own reply.
     /// Whoever names a task has seen to it that there is none of that name.
     pub fn open(&self, id: Option<Uuid>, caller: TaskCaller, command: TurnCommand) {
-        let hub = match (id, &self.own) {
-            (None, Some((_, local))) => Some(local.clone()),
-            (Some(id), _) => self.owner_of(id),
-            (None, None) => self.table.hub(0),
-        };
-        let Some(hub) = hub else {
-            return command.answer.refuse(TaskError::Busy);
-        };
-        let opened = hub.open.try_send(OpenTask {
+        let open = OpenTask {
             id,
             caller,
             command,
-        });
+        };
+        // Most tasks are opened here and have no name yet: nothing is copied for them.
+        let opened = match (id, &self.own) {
+            (None, Some((_, local))) => local.open.try_send(open),
+            (None, None) => match self.table.hub(0) {
+                Some(hub) => hub.open.try_send(open),
+                None => return open.command.answer.refuse(TaskError::Busy),
+            },
+            (Some(id), _) => match self.owner_of(id) {
+                Some(hub) => hub.open.try_send(open),
+                None => return open.command.answer.refuse(TaskError::Busy),
+            },
+        };
         if let Err(SendError::Full(open) | SendError::Closed(open)) = opened {
             open.command.answer.refuse(TaskError::Busy);
         }

@@ -3,8 +3,8 @@
 use std::process::Stdio;
 
 use archipel_tests::mesh::{
-    Client, FakeAgent, Identity, NodeConfig, NodeProcess, TestMesh, TestNode, free_port, say,
-    say_to, until, within,
+    Client, FakeAgent, Identity, NodeConfig, NodeProcess, TestMesh, TestNode, configured,
+    free_port, say, say_to, until, within,
 };
 use archipel_tests::services::{NatsServer, RedisServer};
 use serde_json::{Value, json};
@@ -61,6 +61,8 @@ async fn processes(
         on_line(config, nats);
         ours.configure(config);
         theirs.configure_as_peer(config, "beta");
+        // The test's webhooks are on this machine.
+        config.add("push.allow_private = true");
     });
     let beta = NodeProcess::start(NODE, |config| {
         on_line(config, nats);
@@ -190,7 +192,7 @@ async fn what_a_caller_may_not_do_it_may_not_do_by_envelope() {
         .post_rpc("/peers/beta/agents/echo?via=pigeon", "GetTask", json!({}))
         .await;
     by_pigeon.assert_gate(400, "Bad Request");
-    speak_old(&client).await;
+    speak_otherwise(&client).await;
     let beta = mesh.beta.stop().await;
     // As many wait as may.
     send(&client, VIA, "nobody is there").await;
@@ -208,7 +210,7 @@ async fn what_a_caller_may_not_do_it_may_not_do_by_envelope() {
     assert_recorded(&records, &hidden);
 }
 
-async fn speak_old(client: &Client) {
+async fn speak_otherwise(client: &Client) {
     // In 0.3 a task is the result itself.
     let sent = client
         .with("a2a-version", "0.3")
@@ -224,6 +226,20 @@ async fn speak_old(client: &Client) {
     assert_eq!(sent["status"]["state"], "submitted", "{sent}");
     let task = ended(client, VIA, &sent["id"]).await;
     assert_eq!(task["artifacts"][0]["parts"][0]["text"], "Echo: old words");
+    // Over HTTP+JSON the way stands in the query of each path.
+    let post = http::Method::POST;
+    let sent = client
+        .rest(
+            post,
+            "/peers/beta/agents/echo/message:send?via=wan",
+            Some(&say("by path")),
+        )
+        .await;
+    let id = sent.json()["task"]["id"].as_str().unwrap().to_owned();
+    ended(client, VIA, &id.clone().into()).await;
+    let path = format!("/peers/beta/agents/echo/tasks/{id}?via=wan");
+    let task = client.rest(http::Method::GET, &path, None).await.json();
+    assert_eq!(task["artifacts"][0]["parts"][0]["text"], "Echo: by path");
 }
 
 #[tokio::test]
@@ -339,6 +355,35 @@ async fn the_command_waits_for_the_answer() {
     assert!(output.status.success(), "{output:?}");
     let out = String::from_utf8(output.stdout).unwrap();
     assert!(out.contains("Echo: by hand"), "{out}");
+}
+
+#[tokio::test]
+async fn a_call_that_never_goes_fails_and_webhooks_are_told() {
+    let mut hook = FakeAgent::start();
+    let nats = NatsServer::start_with(None, "max_payload: 4096").unwrap();
+    let (alpha, _beta) = processes(&nats, |_| {}).await;
+    let client = alpha.client();
+    let config = json!({"taskPushNotificationConfig": {"url": format!("{}/hook", hook.origin())}});
+    for (text, end) in [
+        ("short".to_owned(), "TASK_STATE_COMPLETED"),
+        ("long ".repeat(2000), "TASK_STATE_FAILED"),
+    ] {
+        let sent = client
+            .call(VIA, "SendMessage", configured(say(&text), config.clone()))
+            .await;
+        let id = sent["task"]["id"].clone();
+        let told = until("the end to be told", async || {
+            let call = hook.call().await;
+            let event = call.body().clone();
+            call.answer_raw(204, "text/plain", "");
+            (event["statusUpdate"]["status"]["state"] == end).then_some(event)
+        });
+        let event = told.await;
+        assert_eq!(event["statusUpdate"]["taskId"], id, "{event}");
+    }
+    let listed = client.call(VIA, "ListTasks", json!({})).await;
+    let why = reason(&listed["tasks"][0]);
+    assert!(why.starts_with("the call could not be sent: "), "{why}");
 }
 
 #[tokio::test]
