@@ -224,7 +224,7 @@ macro_rules! spelled {
                 match self { $(Self::$variant => $text),+ }
             }
 
-            fn parse(text: &str) -> Option<Self> {
+            pub(in crate::envelope) fn parse(text: &str) -> Option<Self> {
                 match text { $($text => Some(Self::$variant),)+ _ => None }
             }
         }

@@ -24,7 +24,10 @@ impl Timestamp {
     /// # Errors
     /// [`TimestampError`].
     pub fn parse(text: &str) -> Result<Self, TimestampError> {
-        let unix_ms = date_parse::date_parse(text).ok_or(TimestampError)?;
+        let unix_ms = match as_we_write_it(text) {
+            Some(unix_ms) => Some(unix_ms),
+            None => date_parse::date_parse(text).ok_or(TimestampError)?,
+        };
         Ok(Self {
             text: text.to_owned(),
             unix_ms,
@@ -57,6 +60,22 @@ impl Timestamp {
     pub fn unix_ms(&self) -> Option<i64> {
         self.unix_ms
     }
+}
+
+/// The moment of `YYYY-MM-DDTHH:MM:SS.mmmZ`, which nearly all are written as. `None`: the peers' rules decide.
+fn as_we_write_it(text: &str) -> Option<i64> {
+    let is_place = |(place, byte): (&u8, u8)| match place {
+        b'0' => byte.is_ascii_digit(),
+        place => *place == byte,
+    };
+    let form = b"0000-00-00T00:00:00.000Z";
+    let is_in_form = text.len() == form.len() && form.iter().zip(text.bytes()).all(is_place);
+    // A leap second is one that the peers do not know.
+    if !is_in_form || text.get(17..19) == Some("60") {
+        return None;
+    }
+    let moment: jiff::Timestamp = text.parse().ok()?;
+    Some(moment.as_millisecond())
 }
 
 impl fmt::Display for Timestamp {
@@ -95,6 +114,30 @@ mod tests {
         check("0000-01-01T00:00:00Z", Some(Some(-62_167_219_200_000)));
         check("-000001-03-01", Some(Some(-62_193_657_600_000)));
         check("+275760-09-13T00:00:00Z", Some(Some(8_640_000_000_000_000)));
+    }
+
+    #[test]
+    fn our_own_form_is_read_as_the_peers_read_it() {
+        for text in [
+            "2026-01-01T00:00:00.000Z",
+            "2024-02-29T23:59:59.999Z",
+            "2023-02-29T00:00:00.000Z",
+            "2026-06-30T23:59:60.000Z",
+            "2026-01-01T24:00:00.000Z",
+            "0000-01-01T00:00:00.000Z",
+            "0001-12-31T12:34:56.789Z",
+            "1969-12-31T23:59:59.999Z",
+            "9999-12-31T23:59:59.999Z",
+            "2026-13-01T00:00:00.000Z",
+            "2026-00-00T00:00:00.000Z",
+        ] {
+            let read = date_parse::date_parse(text);
+            check(text, read);
+            if let Some(unix_ms) = as_we_write_it(text) {
+                assert_eq!(read, Some(Some(unix_ms)), "{text}");
+            }
+        }
+        assert!(as_we_write_it("2026-01-01T00:00:00.000Z").is_some());
     }
 
     #[test]

@@ -11,11 +11,12 @@ use serde_json::json;
 use super::*;
 use crate::{
     envelope::{
-        event::{AgentLifecycle, AgentState, SystemPayload},
+        event::{AgentLifecycle, AgentState, RecordedSource, SystemPayload},
         meta::EventId,
         time::Timestamp,
     },
     ids::Text,
+    wan,
 };
 
 const CHANNEL: &str = "hive:system:events";
@@ -167,6 +168,116 @@ fn a_status_is_told_from_a_system_event_by_its_members() {
 fn secrets_are_long_and_never_printed() {
     assert!(BusSecret::new(&"s".repeat(31)).is_err());
     assert_eq!(format!("{:?}", secret('s')), "BusSecret([redacted])");
+}
+
+/// A status and a system event, which the quick reading knows.
+fn usual_events() -> [Event; 2] {
+    let status = Event::Status(AgentStatus {
+        agent_id: Text::parse("a").unwrap(),
+        status: AgentState::Ready,
+        timestamp: Timestamp::parse("2026-01-01").unwrap(),
+        instance_id: Some(Text::parse("i").unwrap()),
+    });
+    let agent = Event::System(SystemEvent {
+        payload: SystemPayload::Agent {
+            change: AgentLifecycle::Paused,
+            agent_id: Text::parse("a").unwrap(),
+            name: Text::parse("b").unwrap(),
+        },
+        timestamp: Timestamp::from_unix_ms(0).unwrap(),
+    });
+    [status, agent]
+}
+
+/// Messages that the quick reading might take for something else than the thorough one does.
+#[test]
+fn both_readings_agree() {
+    let secrets = [secret('a')];
+    let changes = [
+        ("", ""),
+        (r#""eventId""#, r#""correlationId":null,"eventId""#),
+        (r#""correlationId":"req-1""#, r#""correlationId":null"#),
+        (r#""v":1"#, r#""v":1.0"#),
+        (r#""v":1"#, r#""v":1,"v":1"#),
+        (r#""v":1"#, r#""v":2"#),
+        (r#""agentId":"a""#, r#""agentId":"""#),
+        (r#""agentId":"a""#, r#""agentId":"\u0061""#),
+        (r#""agentId":"a""#, r#""agentId":"b","agentId":"a""#),
+        (r#""agentId":"a""#, r#""agentId":"a","reason":"idle""#),
+        (r#""agentId":"a""#, r#""agentId":7"#),
+        (
+            r#""status""#,
+            r#""type":"agent.paused","payload":{},"status""#,
+        ),
+        (r#""type""#, r#""instanceId":"i","type""#),
+        (r#""type""#, r#""payload":null,"type""#),
+        (r#""type""#, r#""agentId":null,"type""#),
+        (r#""agentId""#, r#""payload":null,"agentId""#),
+        ("agent.paused", "agent.moved"),
+        ("1970-01-01", "1970-13-01"),
+        ("ready", "eager"),
+        ("6f1d", "xf1d"),
+        (r#""meshSig":""#, r#""meshSig":"0"#),
+        (r#""meshSig":""#, r#""meshSig":null,"x":""#),
+        ("hive-core", "pilox-core"),
+        ("{", "[{"),
+        ("{", " {"),
+        ("}", "}}"),
+    ];
+    for original in usual_events() {
+        for sealer in [None, secrets.first()] {
+            let wire = seal(&original, CHANNEL, &meta(), sealer, Dialect::Hive);
+            for (from, to) in changes {
+                let changed = wire.replacen(from, to, 1);
+                for secrets in [&secrets[..], &[]] {
+                    let bytes = changed.as_bytes();
+                    let thorough = open_thoroughly(bytes, CHANNEL, secrets, Dialect::Hive);
+                    let read = open(bytes, CHANNEL, secrets, Dialect::Hive);
+                    assert_eq!(read, thorough, "{changed}");
+                }
+            }
+            let quick = quick::read(wire.as_bytes(), Dialect::Hive);
+            assert!(quick.is_some_and(|said| said.event == original));
+        }
+    }
+}
+
+/// What is written straight is what the tree of values would be written as.
+#[test]
+fn texts_are_those_of_the_members() {
+    let envelope = r#"{"v":1,"correlationId":"corr-0001","sourceOrigin":"https://a.example",
+        "payload":{"b":[1e21,-0.0],"a":"\u2028\n"}}"#;
+    let envelope = wan::Envelope::decode_ingress(envelope.as_bytes()).unwrap();
+    let odd = "\"\\\u{1}\u{7f}\u{2028}\u{1f600}/";
+    let payloads = [
+        SystemPayload::WanEnvelope(envelope),
+        SystemPayload::BackupCompleted {
+            backup_id: Text::parse(odd).unwrap(),
+        },
+        SystemPayload::AgentImported {
+            agent_id: Text::parse(odd).unwrap(),
+            name: Text::parse("n").unwrap(),
+            source_type: Text::parse("s").unwrap(),
+            recorded_source: Some(RecordedSource::Registry),
+        },
+    ];
+    for payload in payloads {
+        let timestamp = Timestamp::from_unix_ms(7).unwrap();
+        let event = Event::System(SystemEvent { payload, timestamp });
+        let core = event.to_members();
+        let raw_meta = meta().to_value(Dialect::Hive);
+        let input = signing_input(
+            Value::Object(core.clone()),
+            raw_meta.clone(),
+            CHANNEL,
+            Dialect::Hive,
+        );
+        assert_eq!(text::signed(&event, &meta(), CHANNEL, Dialect::Hive), input);
+        let wire = seal(&event, CHANNEL, &meta(), None, Dialect::Hive);
+        let mut wire: Map<String, Value> = serde_json::from_str(&wire).unwrap();
+        assert_eq!(wire.remove("meshMeta"), Some(raw_meta));
+        assert_eq!(wire, core);
+    }
 }
 
 fn any_event() -> impl Strategy<Value = Event> {
