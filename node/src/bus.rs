@@ -4,7 +4,7 @@
 //! these. Answers [`Publish`] (seals and hands over), [`Deliver`] (a message from outside, which is published as it is),
 //! [`Subscribe`] and [`Snapshot`]; who asks may wait for the broker's word, and nobody else does. Refuses what is not
 //! signed, not genuine, not fresh, or came before. What is published here reaches our own subscribers only by coming back
-//! through the adapter, so one path checks everything.
+//! through the adapter, so one path checks everything; an event that never leaves the process comes back without a seal.
 //! Read `rules` (what a message must be), `window` (which came before), then `in_process` (the adapter without a broker) and
 //! `nats` (that of NATS; that of Redis is `store::redis::bus`).
 
@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use actix::dev::SendError;
 use actix::{
-    Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, MessageResult, Recipient,
-    ResponseActFuture, StreamHandler, WrapFuture,
+    Actor, ActorFutureExt, ActorResponse, AsyncContext, Context, Handler, Message, MessageResult,
+    Recipient, ResponseActFuture, StreamHandler, WrapFuture,
 };
 use archipel_kit::clock::Clock;
 use archipel_protocol::envelope::{Event, EventId, MeshMeta, OpenError, Opened};
@@ -28,6 +28,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 pub use rules::BusRules;
+use rules::Judged;
 use window::Window;
 
 pub mod in_process;
@@ -49,10 +50,23 @@ const SWEEP: Duration = Duration::from_secs(10);
 pub trait BusAdapter: Send + Sync + fmt::Debug {
     /// Hands a message over; it is on its way when this returns, and the answer is the broker's.
     fn publish(&self, message: BusMessage) -> BoxFuture<'static, Result<(), BusError>>;
+
+    /// Hands over an event of our own where no other process gets it, as it is. `None`: it has to be published, sealed.
+    fn tell_inside(&self, _: &Arc<Opened>) -> Option<Result<(), BusError>> {
+        None
+    }
 }
 
 /// What an adapter receives; ends when the adapter has lost its broker for good.
-pub type Received = BoxStream<'static, BusMessage>;
+pub type Received = BoxStream<'static, Coming>;
+
+/// What comes back.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Coming {
+    Message(BusMessage),
+    /// It never left this process: nobody could have changed it, and a seal would cost ten times as much as all the rest.
+    Inside(Arc<Opened>),
+}
 
 /// A message as it travels.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,7 +93,7 @@ pub struct Published {
 
 /// A message came from outside: if it is to be believed, the whole site is to get it. The answer comes after the broker's.
 #[derive(Debug, Clone, Message)]
-#[rtype(result = "Result<Opened, BusRefusal>")]
+#[rtype(result = "Result<Arc<Opened>, BusRefusal>")]
 pub struct Deliver {
     pub channel: String,
     pub wire: Bytes,
@@ -183,7 +197,7 @@ impl Actor for BusActor {
 }
 
 impl Handler<Publish> for BusActor {
-    type Result = ResponseActFuture<Self, Result<Published, BusError>>;
+    type Result = ActorResponse<Self, Result<Published, BusError>>;
 
     fn handle(&mut self, message: Publish, _: &mut Self::Context) -> Self::Result {
         let event_id = message
@@ -193,16 +207,27 @@ impl Handler<Publish> for BusActor {
             event_id: EventId::from(event_id),
             correlation_id: message.correlation_id,
         };
-        let sent = self.adapter.publish(self.rules.seal(&message.event, &meta));
-        Box::pin(sent.into_actor(self).map(move |sent, bus, _| {
-            bus.note_published(sent, message.event.kind())?;
-            Ok(Published { event_id })
+        let said = Arc::new(Opened {
+            event: message.event,
+            meta,
+            signed: !self.rules.secrets.is_empty(),
+        });
+        let kind = said.event.kind();
+        let published = Published { event_id };
+        if let Some(sent) = self.adapter.tell_inside(&said) {
+            return ActorResponse::reply(self.note_published(sent, kind).map(|()| published));
+        }
+        let sealed = self.rules.seal(&said.event, &said.meta);
+        let sent = self.adapter.publish(sealed).into_actor(self);
+        ActorResponse::r#async(sent.map(move |sent, bus, _| {
+            bus.note_published(sent, kind)?;
+            Ok(published)
         }))
     }
 }
 
 impl Handler<Deliver> for BusActor {
-    type Result = ResponseActFuture<Self, Result<Opened, BusRefusal>>;
+    type Result = ResponseActFuture<Self, Result<Arc<Opened>, BusRefusal>>;
 
     fn handle(
         &mut self,
@@ -232,15 +257,19 @@ impl Handler<Deliver> for BusActor {
     }
 }
 
-impl StreamHandler<BusMessage> for BusActor {
-    fn handle(&mut self, BusMessage { channel, wire }: BusMessage, _: &mut Self::Context) {
-        let judged = self.rules.judge(&wire, &channel).and_then(|judged| {
+impl StreamHandler<Coming> for BusActor {
+    fn handle(&mut self, coming: Coming, _: &mut Self::Context) {
+        let judged = match coming {
+            Coming::Message(message) => self.rules.judge(&message.wire, &message.channel),
+            Coming::Inside(said) => Judged::of(said),
+        };
+        let judged = judged.and_then(|judged| {
             let now_ms = self.clock.now_ms();
             self.window.take(judged.id, judged.said_ms, now_ms)?;
             Ok(judged.opened)
         });
         match judged {
-            Ok(opened) => self.hand_on(Arc::new(opened)),
+            Ok(opened) => self.hand_on(&opened),
             Err(refusal) => {
                 tracing::warn!(bus.reason = refusal.reason(), "bus message refused");
                 self.note_refused(&refusal);
@@ -290,11 +319,11 @@ impl BusActor {
         *self.counts.refused.entry(refusal.reason()).or_default() += 1;
     }
 
-    fn hand_on(&mut self, opened: Arc<Opened>) {
+    fn hand_on(&mut self, opened: &Arc<Opened>) {
         self.counts.accepted += 1;
         let missed = &mut self.counts.missed;
         self.subscribers.retain(|subscriber| {
-            match subscriber.try_send(BusEvent(Arc::clone(&opened))) {
+            match subscriber.try_send(BusEvent(Arc::clone(opened))) {
                 Ok(()) => true,
                 Err(SendError::Full(_)) => {
                     *missed += 1;

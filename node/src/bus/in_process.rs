@@ -2,36 +2,45 @@
 
 use std::sync::Arc;
 
+use archipel_protocol::envelope::Opened;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 use futures_util::stream::{self, StreamExt};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
-use super::{BusAdapter, BusError, BusMessage, Received};
+use super::{BusAdapter, BusError, BusMessage, Coming, Received};
 
-/// Messages on their way back.
+/// Events on their way back.
 const QUEUE: usize = 4096;
 
 #[derive(Debug)]
 struct InProcess {
-    messages: mpsc::Sender<BusMessage>,
+    coming: mpsc::Sender<Coming>,
 }
 
 /// An adapter and what it receives.
 pub fn connect() -> (Arc<dyn BusAdapter>, Received) {
-    let (messages, mut queue) = mpsc::channel(QUEUE);
+    let (coming, mut queue) = mpsc::channel(QUEUE);
     let received = stream::poll_fn(move |context| queue.poll_recv(context)).boxed();
-    (Arc::new(InProcess { messages }), received)
+    (Arc::new(InProcess { coming }), received)
 }
 
 impl BusAdapter for InProcess {
     fn publish(&self, message: BusMessage) -> BoxFuture<'static, Result<(), BusError>> {
-        let sent = self.messages.try_send(message);
-        ready(sent.map_err(|error| match error {
+        ready(self.send(Coming::Message(message))).boxed()
+    }
+
+    fn tell_inside(&self, said: &Arc<Opened>) -> Option<Result<(), BusError>> {
+        Some(self.send(Coming::Inside(Arc::clone(said))))
+    }
+}
+
+impl InProcess {
+    fn send(&self, coming: Coming) -> Result<(), BusError> {
+        self.coming.try_send(coming).map_err(|error| match error {
             TrySendError::Full(_) => BusError::Full,
             TrySendError::Closed(_) => BusError::Unavailable,
-        }))
-        .boxed()
+        })
     }
 }

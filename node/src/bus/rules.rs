@@ -1,5 +1,6 @@
 //! What a bus message must be, and how ours are made: pure, with the time passed in.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use archipel_protocol::envelope::{BusSecret, Event, MeshMeta, OpenError, Opened, open, seal};
@@ -22,9 +23,26 @@ pub struct BusRules {
 /// A message that is genuine.
 #[derive(Debug)]
 pub(super) struct Judged {
-    pub(super) opened: Opened,
+    pub(super) opened: Arc<Opened>,
     pub(super) id: Uuid,
     pub(super) said_ms: u64,
+}
+
+impl Judged {
+    /// Of what is genuine: what is wrong with it can only be its time.
+    pub(super) fn of(opened: Arc<Opened>) -> Result<Self, BusRefusal> {
+        let said_ms = opened
+            .timestamp_ms()
+            .and_then(|said_ms| u64::try_from(said_ms).ok())
+            .ok_or(BusRefusal::Stale)?;
+        // Both cases of a UUID are one id.
+        let id = Uuid::try_parse(opened.event_id()).map_err(|_| OpenError::Malformed)?;
+        Ok(Self {
+            opened,
+            id,
+            said_ms,
+        })
+    }
 }
 
 impl BusRules {
@@ -43,17 +61,7 @@ impl BusRules {
         if channel != self.channel_of(&opened.event) {
             return Err(BusRefusal::WrongChannel);
         }
-        let said_ms = opened
-            .timestamp_ms()
-            .and_then(|said_ms| u64::try_from(said_ms).ok())
-            .ok_or(BusRefusal::Stale)?;
-        // Both cases of a UUID are one id.
-        let id = Uuid::try_parse(opened.event_id()).map_err(|_| OpenError::Malformed)?;
-        Ok(Judged {
-            opened,
-            id,
-            said_ms,
-        })
+        Judged::of(Arc::new(opened))
     }
 
     /// The channels on which the site is told what happens.

@@ -3,13 +3,13 @@
 //! Nothing is asked and nothing is kept on a disk, because every message of the site passes here. What that could miss is
 //! refused instead: whatever was said before this window was opened, or before what it had to forget to stay small.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use uuid::Uuid;
 
 use super::BusRefusal;
 
-/// Ids that are remembered at once, about 100 bytes each.
+/// Ids that are remembered at once, about 80 bytes each.
 const MOST: usize = 500_000;
 
 /// See the module.
@@ -17,7 +17,8 @@ const MOST: usize = 500_000;
 pub(super) struct Window {
     /// Every fresh id, and whether its message came from the broker.
     seen: HashMap<Uuid, (u64, bool)>,
-    by_time: BTreeSet<(u64, Uuid)>,
+    /// By the millisecond in which they were said: a small tree, whose end is where nearly all go.
+    by_time: BTreeMap<u64, Vec<Uuid>>,
     /// What was said up to here cannot be told from a repetition.
     floor_ms: u64,
     freshness_ms: u64,
@@ -29,7 +30,7 @@ impl Window {
     pub(super) fn open(now_ms: u64, freshness_ms: u64) -> Self {
         Self {
             seen: HashMap::new(),
-            by_time: BTreeSet::new(),
+            by_time: BTreeMap::new(),
             floor_ms: now_ms.saturating_sub(1),
             freshness_ms,
             most: MOST,
@@ -50,7 +51,12 @@ impl Window {
     pub(super) fn withdraw(&mut self, id: Uuid) {
         if let Some((said_ms, false)) = self.seen.get(&id).copied() {
             self.seen.remove(&id);
-            self.by_time.remove(&(said_ms, id));
+            if let Some(ids) = self.by_time.get_mut(&said_ms) {
+                ids.retain(|known| *known != id);
+                if ids.is_empty() {
+                    self.by_time.remove(&said_ms);
+                }
+            }
         }
     }
 
@@ -79,20 +85,26 @@ impl Window {
 
     fn remember(&mut self, id: Uuid, said_ms: u64, came: bool) {
         self.seen.insert(id, (said_ms, came));
-        self.by_time.insert((said_ms, id));
-        if self.by_time.len() > self.most
-            && let Some((oldest_ms, oldest)) = self.by_time.pop_first()
+        self.by_time.entry(said_ms).or_default().push(id);
+        if self.seen.len() > self.most
+            && let Some((oldest_ms, ids)) = self.by_time.pop_first()
         {
-            self.seen.remove(&oldest);
+            // What was said in the same millisecond is below the floor from now on.
             self.floor_ms = oldest_ms;
+            for id in ids {
+                self.seen.remove(&id);
+            }
         }
     }
 
     /// Forgets what is not fresh any more and would be refused anyway.
     pub(super) fn sweep(&mut self, now_ms: u64) {
         let oldest_fresh = now_ms.saturating_sub(self.freshness_ms);
-        let fresh = self.by_time.split_off(&(oldest_fresh, Uuid::nil()));
-        for (_, id) in std::mem::replace(&mut self.by_time, fresh) {
+        let fresh = self.by_time.split_off(&oldest_fresh);
+        for id in std::mem::replace(&mut self.by_time, fresh)
+            .into_values()
+            .flatten()
+        {
             self.seen.remove(&id);
         }
     }
