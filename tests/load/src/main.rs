@@ -2,8 +2,8 @@
 //!
 //! It asserts nothing about time; it fails when a server answers wrongly. Everything listens on loopback and is gone
 //! afterwards. Read `rows` (what is measured and how it is started), `process` (what a process costs), `generator` (who
-//! asks), then the measurements of another kind, `growth`, `stream`, `lists`, `idle`, `rest` and `verify`, and `table`
-//! (what is printed).
+//! asks), then the measurements of another kind, `growth`, `stream`, `lists`, `idle`, `rest`, `verify` and `beside` (the bus
+//! and the WAN beside the raw clients of their brokers), and `table` (what is printed).
 //! The whole table takes about ten minutes.
 
 use std::io::{self, Write};
@@ -15,12 +15,14 @@ use archipel_kit::clock::SystemClock;
 use clap::Parser;
 use tokio::task::LocalSet;
 
+use crate::beside::Work;
 use crate::generator::{Generator, Until};
 use crate::process::Foreign;
 use crate::programs::Programs;
 use crate::rows::{Asks, Row, Target};
 use crate::table::{Measured, Table};
 
+mod beside;
 mod client;
 mod generator;
 mod growth;
@@ -33,6 +35,10 @@ mod rows;
 mod stream;
 mod table;
 mod verify;
+
+/// Parts of the node run here, too, with the allocator that they have in a node.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Before every measurement a server is loaded for this long: connections open, pools fill, memory is touched.
 const WARM_UP: Duration = Duration::from_secs(1);
@@ -72,6 +78,12 @@ struct Arguments {
     /// Idle streams of the row `gateway-rest`. Each takes two descriptors of the gateway, which the machine must allow.
     #[arg(long, default_value_t = 9_900, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     streams: u64,
+    /// Messages of the rows `bus`, `bus-redis` and `bus-nats`, on each way and in each round.
+    #[arg(long, default_value_t = 200_000, value_parser = clap::value_parser!(u32).range(1_000..=1_000_000))]
+    messages: u32,
+    /// Envelopes of the row `wan`, on each way and in each round.
+    #[arg(long, default_value_t = 30_000, value_parser = clap::value_parser!(u32).range(1_000..=1_000_000))]
+    envelopes: u32,
     /// Measure the programs as they are, beside this one.
     #[arg(long)]
     no_build: bool,
@@ -96,7 +108,9 @@ fn main() -> ExitCode {
 }
 
 async fn run(arguments: &Arguments) -> anyhow::Result<Table> {
-    let programs = Programs::provide(!arguments.no_build)?;
+    let needs_programs = |row: &Row| !Row::BESIDE.contains(row);
+    let builds = arguments.rows.is_empty() || arguments.rows.iter().any(needs_programs);
+    let programs = Programs::provide(builds && !arguments.no_build)?;
     let clock = SystemClock::new();
     let mut table = Table::new(arguments.connections, arguments.seconds, arguments.rounds);
     let wanted = |row: &Row| arguments.rows.is_empty() || arguments.rows.contains(row);
@@ -113,6 +127,7 @@ async fn run(arguments: &Arguments) -> anyhow::Result<Table> {
             table.add(*row, measured);
         }
     }
+    compare(arguments, &mut table, wanted, clock).await?;
     if wanted(&Row::Verify) {
         table.verified(verify::measure(clock)?);
     }
@@ -144,6 +159,28 @@ async fn run(arguments: &Arguments) -> anyhow::Result<Table> {
         table.idlers(Row::Waiting, idlers);
     }
     Ok(table)
+}
+
+/// The rows beside the raw clients of brokers, in turn and again like the others.
+async fn compare(
+    arguments: &Arguments,
+    table: &mut Table,
+    wanted: impl Fn(&Row) -> bool,
+    clock: SystemClock,
+) -> anyhow::Result<()> {
+    let work = Work {
+        messages: arguments.messages as usize,
+        envelopes: arguments.envelopes as usize,
+    };
+    for round in 1..=arguments.rounds {
+        for row in Row::BESIDE.into_iter().filter(&wanted) {
+            for compared in beside::measure(row, work, clock).await? {
+                progress(&format!("round {round}  {compared}"));
+                table.compared(compared);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Makes the one call that a limit allows, so that all others are denied.

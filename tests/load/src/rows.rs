@@ -72,6 +72,14 @@ pub(crate) enum Row {
     Waiting,
     /// How soon the gateway serves, and its memory when nobody calls, and with idle streams.
     GatewayRest,
+    /// Events to eight subscribers in one process.
+    Bus,
+    /// The bus over Redis, beside the raw client.
+    BusRedis,
+    /// The bus over NATS, beside the raw client.
+    BusNats,
+    /// Envelopes between sites, beside the raw client of JetStream.
+    Wan,
 }
 
 /// The processes of one row; ended, and their files removed, when dropped.
@@ -150,6 +158,9 @@ impl Row {
         Self::ForgedTokens,
     ];
 
+    /// Those whose parts run in this process, beside the raw clients of their brokers.
+    pub(crate) const BESIDE: [Self; 4] = [Self::Bus, Self::BusRedis, Self::BusNats, Self::Wan];
+
     /// Its short name.
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -179,6 +190,10 @@ impl Row {
             Self::Watchers => "watchers",
             Self::Waiting => "waiting",
             Self::GatewayRest => "gateway-rest",
+            Self::Bus => "bus",
+            Self::BusRedis => "bus-redis",
+            Self::BusNats => "bus-nats",
+            Self::Wan => "wan",
         }
     }
 
@@ -211,6 +226,8 @@ impl Row {
             Self::Watchers => "node, idle watchers",
             Self::Waiting => "node, tasks that wait for their clients, stored durably",
             Self::GatewayRest => "gateway, at rest",
+            Self::Bus | Self::BusRedis | Self::BusNats => "bus",
+            Self::Wan => "WAN",
         }
     }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::beside::Compared;
 use crate::generator::Outcome;
 use crate::growth::Mark;
 use crate::idle::Idlers;
@@ -37,6 +38,7 @@ pub(crate) struct Table {
     idlers: Vec<(Row, Idlers)>,
     rest: Option<Rest>,
     verified: Vec<Verified>,
+    beside: Vec<(&'static str, Vec<Compared>)>,
 }
 
 impl Measured {
@@ -73,6 +75,17 @@ impl fmt::Display for Measured {
     }
 }
 
+impl fmt::Display for Compared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, ours, raw } = self;
+        write!(f, "{what}: {ours:.0}/s")?;
+        match raw {
+            Some(raw) => write!(f, ", raw {raw:.0}/s, {:.2} x", ours / raw),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Table {
     pub(crate) fn new(connections: u16, seconds: u64, rounds: u16) -> Self {
         let processors = std::thread::available_parallelism().map_or(0, usize::from);
@@ -89,6 +102,7 @@ impl Table {
             idlers: Vec::new(),
             rest: None,
             verified: Vec::new(),
+            beside: Vec::new(),
         }
     }
 
@@ -105,6 +119,14 @@ impl Table {
 
     pub(crate) fn verified(&mut self, verified: Vec<Verified>) {
         self.verified = verified;
+    }
+
+    pub(crate) fn compared(&mut self, compared: Compared) {
+        let what = compared.what;
+        match self.beside.iter_mut().find(|(known, _)| *known == what) {
+            Some((_, rounds)) => rounds.push(compared),
+            None => self.beside.push((what, vec![compared])),
+        }
     }
 
     pub(crate) fn idlers(&mut self, row: Row, idlers: Idlers) {
@@ -208,7 +230,8 @@ impl fmt::Display for Table {
         self.write_lists(f)?;
         self.write_idlers(f)?;
         self.write_rest(f)?;
-        self.write_verified(f)
+        self.write_verified(f)?;
+        self.write_beside(f)
     }
 }
 
@@ -275,6 +298,23 @@ impl Table {
             rest.streams,
             mebibytes(rest.with_streams),
         )
+    }
+
+    fn write_beside(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (what, rounds) in &self.beside {
+            let of = |value: fn(&Compared) -> Option<f64>| {
+                median(rounds.iter().filter_map(value).collect())
+            };
+            let ours = of(|round| Some(round.ours)).unwrap_or_default();
+            let ratio = of(|round| Some(round.ours / round.raw?));
+            let ratio = ratio
+                .zip(of(|round| round.raw))
+                .map_or_else(String::new, |(ratio, raw)| {
+                    format!("{ratio:.2} x the raw client's {raw:.0}/s")
+                });
+            writeln!(f, "| {what} | {ours:.0} | | {ratio} | | | | |")?;
+        }
+        Ok(())
     }
 
     fn write_verified(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
