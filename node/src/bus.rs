@@ -4,7 +4,7 @@
 //! these. Answers [`Publish`] (seals and hands over), [`Deliver`] (a message from outside, which is published as it is),
 //! [`Subscribe`] and [`Snapshot`]; who asks may wait for the broker's word, and nobody else does. Refuses what is not
 //! signed, not genuine, not fresh, or came before. What is published here reaches our own subscribers only by coming back
-//! through the adapter, so one path checks everything; an event that never leaves the process comes back without a seal.
+//! through the adapter, so one path checks everything; what never leaves the process is checked at once, and not sealed.
 //! Read `rules` (what a message must be), `window` (which came before), then `in_process` (the adapter without a broker) and
 //! `nats` (that of NATS; that of Redis is `store::redis::bus`).
 
@@ -51,22 +51,14 @@ pub trait BusAdapter: Send + Sync + fmt::Debug {
     /// Hands a message over; it is on its way when this returns, and the answer is the broker's.
     fn publish(&self, message: BusMessage) -> BoxFuture<'static, Result<(), BusError>>;
 
-    /// Hands over an event of our own where no other process gets it, as it is. `None`: it has to be published, sealed.
-    fn tell_inside(&self, _: &Arc<Opened>) -> Option<Result<(), BusError>> {
-        None
+    /// Whether nothing that is published leaves this process.
+    fn is_inside(&self) -> bool {
+        false
     }
 }
 
 /// What an adapter receives; ends when the adapter has lost its broker for good.
-pub type Received = BoxStream<'static, Coming>;
-
-/// What comes back.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Coming {
-    Message(BusMessage),
-    /// It never left this process: nobody could have changed it, and a seal would cost ten times as much as all the rest.
-    Inside(Arc<Opened>),
-}
+pub type Received = BoxStream<'static, BusMessage>;
 
 /// A message as it travels.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,7 +85,7 @@ pub struct Published {
 
 /// A message came from outside: if it is to be believed, the whole site is to get it. The answer comes after the broker's.
 #[derive(Debug, Clone, Message)]
-#[rtype(result = "Result<Arc<Opened>, BusRefusal>")]
+#[rtype(result = "Result<Opened, BusRefusal>")]
 pub struct Deliver {
     pub channel: String,
     pub wire: Bytes,
@@ -207,27 +199,28 @@ impl Handler<Publish> for BusActor {
             event_id: EventId::from(event_id),
             correlation_id: message.correlation_id,
         };
-        let said = Arc::new(Opened {
-            event: message.event,
-            meta,
-            signed: !self.rules.secrets.is_empty(),
-        });
-        let kind = said.event.kind();
         let published = Published { event_id };
-        if let Some(sent) = self.adapter.tell_inside(&said) {
-            return ActorResponse::reply(self.note_published(sent, kind).map(|()| published));
+        if self.adapter.is_inside() {
+            // Nobody could have changed it, and a seal that only we would open costs more than all the rest.
+            self.counts.published += 1;
+            self.come(Judged::of(Opened {
+                event: message.event,
+                meta,
+                signed: !self.rules.secrets.is_empty(),
+            }));
+            return ActorResponse::reply(Ok(published));
         }
-        let sealed = self.rules.seal(&said.event, &said.meta);
+        let sealed = self.rules.seal(&message.event, &meta);
         let sent = self.adapter.publish(sealed).into_actor(self);
         ActorResponse::r#async(sent.map(move |sent, bus, _| {
-            bus.note_published(sent, kind)?;
+            bus.note_published(sent, message.event.kind())?;
             Ok(published)
         }))
     }
 }
 
 impl Handler<Deliver> for BusActor {
-    type Result = ResponseActFuture<Self, Result<Arc<Opened>, BusRefusal>>;
+    type Result = ResponseActFuture<Self, Result<Opened, BusRefusal>>;
 
     fn handle(
         &mut self,
@@ -257,24 +250,9 @@ impl Handler<Deliver> for BusActor {
     }
 }
 
-impl StreamHandler<Coming> for BusActor {
-    fn handle(&mut self, coming: Coming, _: &mut Self::Context) {
-        let judged = match coming {
-            Coming::Message(message) => self.rules.judge(&message.wire, &message.channel),
-            Coming::Inside(said) => Judged::of(said),
-        };
-        let judged = judged.and_then(|judged| {
-            let now_ms = self.clock.now_ms();
-            self.window.take(judged.id, judged.said_ms, now_ms)?;
-            Ok(judged.opened)
-        });
-        match judged {
-            Ok(opened) => self.hand_on(&opened),
-            Err(refusal) => {
-                tracing::warn!(bus.reason = refusal.reason(), "bus message refused");
-                self.note_refused(&refusal);
-            }
-        }
+impl StreamHandler<BusMessage> for BusActor {
+    fn handle(&mut self, BusMessage { channel, wire }: BusMessage, _: &mut Self::Context) {
+        self.come(self.rules.judge(&wire, &channel));
     }
 
     /// The node lives on without its broker.
@@ -317,6 +295,22 @@ impl BusActor {
 
     fn note_refused(&mut self, refusal: &BusRefusal) {
         *self.counts.refused.entry(refusal.reason()).or_default() += 1;
+    }
+
+    /// A message is here: subscribers get it if it is genuine, fresh and new.
+    fn come(&mut self, judged: Result<Judged, BusRefusal>) {
+        let taken = judged.and_then(|judged| {
+            let now_ms = self.clock.now_ms();
+            self.window.take(judged.id, judged.said_ms, now_ms)?;
+            Ok(judged.opened)
+        });
+        match taken {
+            Ok(opened) => self.hand_on(&Arc::new(opened)),
+            Err(refusal) => {
+                tracing::warn!(bus.reason = refusal.reason(), "bus message refused");
+                self.note_refused(&refusal);
+            }
+        }
     }
 
     fn hand_on(&mut self, opened: &Arc<Opened>) {

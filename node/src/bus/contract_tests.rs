@@ -1,5 +1,5 @@
 //! What every adapter does.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -35,7 +35,7 @@ pub(crate) async fn until_heard(
         // Refused while the broker is away.
         let _ = adapter.publish(first.clone()).await;
         if let Ok(came) = timeout(Duration::from_millis(20), received.next()).await {
-            assert_eq!(came, Some(Coming::Message(first.clone())));
+            assert_eq!(came.as_ref(), Some(first));
             return;
         }
     }
@@ -58,10 +58,7 @@ pub(crate) async fn check_order((adapter, mut received): Ends, [one, other]: [&'
     let mut came = Vec::new();
     while came.len() < messages.len() {
         let next = timeout(Duration::from_secs(10), received.next()).await;
-        let Some(Coming::Message(next)) = next.unwrap() else {
-            panic!("the adapter ended, or had a message for this process only");
-        };
-        came.extend((next != first).then_some(next));
+        came.extend(next.unwrap().filter(|next| *next != first));
     }
     assert_eq!(came, messages);
 }

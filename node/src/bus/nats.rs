@@ -17,7 +17,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::{BusAdapter, BusError, BusMessage, Coming, Received};
+use super::{BusAdapter, BusError, BusMessage, Received};
 use crate::nats::Nats;
 
 /// Messages that wait to leave.
@@ -73,12 +73,12 @@ fn hear(nats: Nats, prefix: Arc<str>) -> Received {
         .boxed()
 }
 
-fn received(prefix: &str, message: Message) -> Option<Coming> {
+fn received(prefix: &str, message: Message) -> Option<BusMessage> {
     let channel = message.subject.strip_prefix(prefix)?;
-    Some(Coming::Message(BusMessage {
+    Some(BusMessage {
         channel: channel.to_owned(),
         wire: message.payload,
-    }))
+    })
 }
 
 /// Publishes what there is, for as long as somebody may publish.

@@ -1,6 +1,5 @@
 //! What a bus message must be, and how ours are made: pure, with the time passed in.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use archipel_protocol::envelope::{BusSecret, Event, MeshMeta, OpenError, Opened, open, seal};
@@ -23,14 +22,14 @@ pub struct BusRules {
 /// A message that is genuine.
 #[derive(Debug)]
 pub(super) struct Judged {
-    pub(super) opened: Arc<Opened>,
+    pub(super) opened: Opened,
     pub(super) id: Uuid,
     pub(super) said_ms: u64,
 }
 
 impl Judged {
     /// Of what is genuine: what is wrong with it can only be its time.
-    pub(super) fn of(opened: Arc<Opened>) -> Result<Self, BusRefusal> {
+    pub(super) fn of(opened: Opened) -> Result<Self, BusRefusal> {
         let said_ms = opened
             .timestamp_ms()
             .and_then(|said_ms| u64::try_from(said_ms).ok())
@@ -61,7 +60,7 @@ impl BusRules {
         if channel != self.channel_of(&opened.event) {
             return Err(BusRefusal::WrongChannel);
         }
-        Judged::of(Arc::new(opened))
+        Judged::of(opened)
     }
 
     /// The channels on which the site is told what happens.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use actix::Recipient;
 use archipel_protocol::wan::WanMessage;
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 
 use super::line::{Delivery, Verdict, WanLine};
 use super::place::{Place, Places};
@@ -51,9 +51,13 @@ impl Intake {
             if failures > 0 {
                 let [first, most] = RESTS;
                 tokio::time::sleep(pause(failures, first, most, rand::random())).await;
+                if !self.can_keep().await {
+                    failures += 1;
+                    continue;
+                }
             }
-            let went_well = (failures == 0 || self.can_keep().await) && self.turn().await;
-            failures = if went_well { 0 } else { failures + 1 };
+            let went_well = self.pull_while_well().await;
+            failures = if went_well { 1 } else { failures + 1 };
         }
     }
 
@@ -62,17 +66,39 @@ impl Intake {
         matches!(view, Ok(Ok(view)) if view.has_room)
     }
 
-    /// Pulls once; whether everything that came could be settled.
-    async fn turn(&self) -> bool {
-        let deliveries = match self.line.pull(PAGE).await {
-            Ok(deliveries) => deliveries,
-            Err(error) => {
-                tracing::debug!(%error, "nothing comes from the line");
-                return false;
-            }
+    /// Pulls until something fails; whether anything went well before. The next letters are on their way while some are
+    /// being kept.
+    async fn pull_while_well(&self) -> bool {
+        let Some(mut page) = self.pull().await else {
+            return false;
         };
+        let mut went_well = false;
+        loop {
+            let (settled, next) = join(self.take_in(&page), self.pull()).await;
+            let Some(next) = next else {
+                return went_well || settled;
+            };
+            page = next;
+            if !settled {
+                // What was pulled meanwhile is told so, too.
+                self.take_in(&page).await;
+                return went_well;
+            }
+            went_well = true;
+        }
+    }
+
+    async fn pull(&self) -> Option<Vec<Delivery>> {
+        let pulled = self.line.pull(PAGE).await;
+        pulled
+            .inspect_err(|error| tracing::debug!(%error, "nothing comes from the line"))
+            .ok()
+    }
+
+    /// Keeps what is ours; whether everything could be settled.
+    async fn take_in(&self, deliveries: &[Delivery]) -> bool {
         let (mut parcels, mut kept, mut settled) = (Vec::new(), Vec::new(), Vec::new());
-        for delivery in &deliveries {
+        for delivery in deliveries {
             match self.judge(delivery) {
                 Judged::Ours(parcel) => {
                     parcels.push(*parcel);
