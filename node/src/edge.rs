@@ -69,7 +69,7 @@ use extensions::Wanted;
 pub use mesh::Mesh;
 use operation::Asking;
 use peers_admin::PeerDesk;
-pub use wan::WanGate;
+pub use wan::{LineView, WanGate};
 
 /// Where a card is, below its agent (RFC 8615), and where clients of 0.3 may still look for it.
 const CARD: &str = "/.well-known/agent-card.json";

@@ -1,4 +1,5 @@
-//! What a node counts. The documentation of a field is the help text that operators see.
+//! What a node counts. The documentation of a field is the help text that operators see. Read `bridge` last: its names are those
+//! of the bridge that it replaces.
 
 use archipel_kit::metrics;
 use archipel_kit::telemetry::metrics::{Counter, Gauge};
@@ -7,6 +8,10 @@ use archipel_protocol::method::Method;
 
 use crate::federation::manifest::ManifestIssue;
 use crate::federation::peers::PeerSource;
+
+pub use bridge::{BridgeMethod, BridgeMetrics, BridgePath, Code};
+
+mod bridge;
 
 metrics! {
     /// How a task ended.

@@ -36,6 +36,7 @@ pub struct Nats {
     client: Client,
     patience: Duration,
     jetstream_domain: Option<Arc<str>>,
+    tls: bool,
 }
 
 impl Nats {
@@ -49,12 +50,12 @@ impl Nats {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let Some(WayIn { servers, options }) = way else {
+        let Some(way) = way else {
             return Ok(None);
         };
-        let connected = persistent(options, settings.patience)
+        let connected = persistent(way.options, settings.patience)
             .name(name)
-            .connect(servers)
+            .connect(way.servers)
             .await;
         let client = connected.map_err(|error| {
             problems.add("nats", error.to_string());
@@ -64,12 +65,18 @@ impl Nats {
             client,
             patience: settings.patience,
             jetstream_domain: settings.jetstream_domain.as_deref().map(Arc::from),
+            tls: way.tls,
         }))
     }
 
     /// Whether it is connected now.
     pub fn is_connected(&self) -> bool {
         self.client.connection_state() == State::Connected
+    }
+
+    /// Whether nothing is said without TLS.
+    pub fn is_tls(&self) -> bool {
+        self.tls
     }
 
     /// Which connection this is, counted from 1: what was on its way in another one may be lost.

@@ -14,12 +14,12 @@ use crate::agents::breaker::BreakerRule;
 use crate::agents::run::{AgentRun, TurnLimits};
 use crate::bus::BusActor;
 use crate::config::NodeSettings;
-use crate::edge::WanGate;
 use crate::edge::post::PostDesk;
+use crate::edge::{LineView, WanGate};
 use crate::egress::Egress;
 use crate::federation::Federation;
 use crate::limiter::Limit;
-use crate::metrics::{AgentMetrics, WanMetrics};
+use crate::metrics::{AgentMetrics, BridgeMetrics, WanMetrics};
 use crate::nats::Nats;
 use crate::registry::SharedAgents;
 use crate::store::wan::{WanRetention, WanSide};
@@ -124,7 +124,12 @@ pub(super) fn start(
         let known = (Arc::clone(federation), Arc::clone(clock));
         Arc::new(post(settings, known, outbox, (life, run)))
     });
-    let gate = gate(settings, desk, post);
+    let line = stores.nats.as_ref().map(|connection| LineView {
+        subject: nats.line.subject.clone(),
+        tls: connection.is_tls(),
+    });
+    let requests = BridgeMetrics::new(&telemetry.meter());
+    let gate = gate(settings, desk, post, (line, requests));
     let mut queues = vec![("wan inbox", inbox)];
     queues.extend(outbox.map(|outbox| ("wan outbox", outbox)));
     Started {
@@ -201,7 +206,12 @@ fn waiting_calls(
     AgentRun::new(limits, never, Arc::clone(clock), metrics)
 }
 
-fn gate(settings: &WanSettings, desk: WanDesk, post: Option<Arc<Post>>) -> WanGate {
+fn gate(
+    settings: &WanSettings,
+    desk: WanDesk,
+    post: Option<Arc<Post>>,
+    (line, requests): (Option<LineView>, BridgeMetrics),
+) -> WanGate {
     WanGate {
         desk,
         post,
@@ -211,6 +221,9 @@ fn gate(settings: &WanSettings, desk: WanDesk, post: Option<Arc<Post>>) -> WanGa
             max: settings.publish_limit,
             window: Duration::from_secs(60),
         }),
+        line,
+        metrics_secret: settings.bridge_metrics_secret.clone(),
+        requests,
     }
 }
 

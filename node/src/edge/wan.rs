@@ -1,25 +1,26 @@
-//! Envelopes between sites: what comes over HTTP (contract/bus.md 7), what is to go, as the bridge of Hive and Pilox takes
-//! it (contract/transport-bridge.md 2), and what operators are shown.
+//! Envelopes between sites: what comes over HTTP (contract/bus.md 7) and what operators are shown. Read `bridge` for what is
+//! to go, as the bridge of Hive and Pilox takes it.
 
 use std::sync::Arc;
 
-use actix_web::http::header::{AUTHORIZATION, CACHE_CONTROL, HeaderMap, RETRY_AFTER};
+use actix_web::http::header::{CACHE_CONTROL, HeaderMap, RETRY_AFTER};
 use actix_web::{HttpRequest, HttpResponse, web};
-use archipel_kit::admission::limiter_key;
 use archipel_kit::http::{BodyError, read_body};
 use archipel_kit::settings::Secret;
-use archipel_protocol::wan::{BridgeError, Envelope, IngressError, MeshTrace, WanMessage};
+use archipel_protocol::wan::{Envelope, IngressError, MeshTrace, WanMessage};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::edge::auth::{Arrival, Source};
 use crate::edge::{Edge, auth, limits, only, operator};
 use crate::error::{Failure, Gate};
-use crate::limiter::{Bucket, Call, Limit};
+use crate::limiter::Limit;
+use crate::metrics::BridgeMetrics;
 use crate::wan::calls::Post;
 use crate::wan::desk::{DeadId, DeskError, WanDesk};
 use crate::wan::queue::{Parcel, Taken};
+
+mod bridge;
 
 /// The longest envelope that comes (contract/bus.md 7).
 const MAX_INGRESS: usize = 1_048_576;
@@ -38,16 +39,25 @@ pub struct WanGate {
     pub max_body: usize,
     /// How often one address may publish, if that is limited.
     pub limit: Option<Limit>,
+    /// What is told of the line, if there is one.
+    pub line: Option<LineView>,
+    /// The bearer token of those who may read what the bridge counts, beside the operator.
+    pub metrics_secret: Option<Secret>,
+    /// What the bridge counts.
+    pub requests: BridgeMetrics,
+}
+
+/// How the broker between the sites is reached.
+#[derive(Debug, Clone)]
+pub struct LineView {
+    pub subject: String,
+    pub tls: bool,
 }
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     config
         .service(only(&["/api/mesh/wan/ingress"], web::post().to(ingress)))
-        .service(only(
-            &["/api/mesh/wan/publish", "/v1/publish"],
-            web::post().to(publish),
-        ))
-        .service(only(&["/v1/health"], web::get().to(bridge_health)))
+        .configure(bridge::routes)
         .service(only(&["/api/mesh/wan"], web::get().to(status)))
         .service(only(&["/api/mesh/wan/dead"], web::get().to(list)))
         .service(
@@ -96,59 +106,6 @@ async fn ingress(request: HttpRequest, payload: web::Payload, edge: web::Data<Ed
             unavailable(&json!({"error": "bus_unavailable"}))
         }
     })
-}
-
-/// `POST /v1/publish` and `POST /api/mesh/wan/publish`: 202 once the envelope is kept; it goes as soon as it can.
-async fn publish(request: HttpRequest, payload: web::Payload, edge: web::Data<Edge>) -> Told {
-    if !may_publish(&request, &edge).await {
-        return Ok(HttpResponse::Unauthorized().json(json!({"error": "unauthorized"})));
-    }
-    if !passes(&request, &edge).await {
-        let body = json!({"error": "rate_limited"});
-        return Ok(HttpResponse::TooManyRequests().json(body));
-    }
-    let body = match read(&request, payload, &edge, edge.wan.max_body).await {
-        Ok(body) => body,
-        Err(BodyError::TooLarge(_)) => return Ok(too_large()),
-        Err(BodyError::TimedOut | BodyError::Broken(_)) => return Ok(refused("invalid_json")),
-    };
-    let envelope = match Envelope::decode_bridge(&body) {
-        Ok(envelope) => envelope,
-        Err(BridgeError::NotJson) => return Ok(refused("invalid_json")),
-        Err(BridgeError::Invalid {
-            instance_path,
-            message,
-            ..
-        }) => {
-            let body = json!({"error": "invalid_envelope", "instancePath": instance_path, "message": message});
-            return Ok(HttpResponse::BadRequest().json(body));
-        }
-    };
-    let parcel = parcel(&request, envelope);
-    let correlation_id = parcel.message.envelope.correlation_id.clone();
-    Ok(match edge.wan.desk.publish(parcel).await {
-        Ok(taken) => accepted(&correlation_id, taken),
-        Err(error) => {
-            tracing::warn!(%error, "an envelope was not taken to be sent");
-            unavailable(&json!({"error": "nats_unavailable", "correlationId": correlation_id}))
-        }
-    })
-}
-
-/// `GET /v1/health`, as the bridge has it.
-async fn bridge_health(edge: web::Data<Edge>) -> HttpResponse {
-    let enabled = edge.wan.desk.line.is_some();
-    let per_minute = edge.wan.limit.map_or(0, Limit::calls);
-    HttpResponse::Ok().json(json!({
-        "ok": true,
-        "role": "hive-mesh-transport-bridge",
-        "envelopeSchema": "https://github.com/hive/schemas/wan-envelope-v1",
-        "nats": {"enabled": enabled, "mode": if enabled { "jetstream" } else { "off" }},
-        "rateLimitPublishPerMin": per_minute,
-        "maxUrlBytes": edge.limits.url,
-        "requestTimeoutMs": 0,
-        "internalAuthRequired": true,
-    }))
 }
 
 /// `GET /api/mesh/wan`: what waits, since when, and why.
@@ -209,55 +166,6 @@ async fn settle(request: &HttpRequest, edge: &Edge, id: &str, again: bool) -> To
     } else {
         Err(missing())
     }
-}
-
-/// The bridge's secret, spelled as the bridge has it, or the operator's token. Whoever keeps failing is held before either is
-/// compared.
-async fn may_publish(request: &HttpRequest, edge: &Edge) -> bool {
-    match auth::recognise(request, edge).await {
-        Ok(Arrival::Known(caller)) => {
-            let is_operator = matches!(caller.source, Source::Operator);
-            if !is_operator {
-                auth::refuse_caller(request, edge, &caller, "operator_only");
-            }
-            is_operator
-        }
-        Ok(Arrival::Unknown(stranger)) => {
-            let is_bridge = shows_bridge_secret(request, edge);
-            if !is_bridge {
-                // Counted and written down like any other refusal.
-                stranger.refuse(request, edge);
-            }
-            is_bridge
-        }
-        Err(_) => false,
-    }
-}
-
-fn shows_bridge_secret(request: &HttpRequest, edge: &Edge) -> bool {
-    let header = request.headers().get(AUTHORIZATION);
-    let presented = header.and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
-    match (&edge.wan.bridge_secret, presented) {
-        (Some(secret), Some(presented)) => secret.matches(presented.as_bytes()),
-        _ => false,
-    }
-}
-
-/// Whether the address has not published too often.
-async fn passes(request: &HttpRequest, edge: &Edge) -> bool {
-    let Some(limit) = edge.wan.limit else {
-        return true;
-    };
-    let address = edge.gates.client.of(request).map(limiter_key);
-    let key = match address {
-        Some(address) => format!("wan:publish:{address}"),
-        None => "wan:publish:unknown".to_owned(),
-    };
-    let call = Call {
-        buckets: &[Bucket { key: &key, limit }],
-        reputation: None,
-    };
-    edge.turnstile.pass(call).await.is_ok()
 }
 
 async fn read(

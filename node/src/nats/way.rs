@@ -11,6 +11,8 @@ use crate::config::NatsSettings;
 pub struct WayIn {
     pub(super) servers: Vec<ServerAddr>,
     pub(super) options: ConnectOptions,
+    /// Whether nothing is said without TLS.
+    pub(super) tls: bool,
 }
 
 /// What a URL says of whoever comes.
@@ -38,7 +40,11 @@ impl WayIn {
         } else {
             options
         };
-        Some(Self { servers, options })
+        Some(Self {
+            servers,
+            options,
+            tls: needs_tls,
+        })
     }
 }
 

@@ -20,6 +20,8 @@ settings! {
         /// Bearer token of those who may hand in envelopes to be sent (`/v1/publish`) and nothing else. Unset: only the
         /// operator may.
         pub bridge_secret: Option<Secret>, in 8..=512, env ["BRIDGE_INTERNAL_SECRET"];
+        /// Bearer token of those who may read what the bridge counts (`/v1/metrics`). Unset: only the operator may.
+        pub bridge_metrics_secret: Option<Secret>, in 1..=512, env ["BRIDGE_METRICS_AUTH_SECRET"];
         /// The longest envelope that may be handed in to be sent. NATS takes no more than its `max_payload`, usually 1 MiB.
         pub max_envelope: ByteSize = "1MiB", in "1KiB"..="8MiB", env ["BRIDGE_MAX_BODY_BYTES"];
         /// Envelopes that one address may hand in within a minute. 0: any number.

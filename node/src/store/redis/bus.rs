@@ -19,7 +19,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::RedisStore;
 use super::link::Link;
-use crate::bus::{BusAdapter, BusError, BusMessage, Coming, Received};
+use crate::bus::{BusAdapter, BusError, BusMessage, Received};
 
 /// Messages that wait to leave, and messages that wait to be read.
 const QUEUE: usize = 4096;
@@ -50,11 +50,8 @@ impl RedisStore {
         let runtime = self.link.runtime();
         runtime.spawn(send(Arc::clone(&self.link), queue));
         runtime.spawn(hear(Arc::clone(&self.link), channels.to_vec(), coming));
-        let received = stream::poll_fn(move |context| heard.poll_recv(context));
-        (
-            Arc::new(RedisBus { leaving }),
-            received.map(Coming::Message).boxed(),
-        )
+        let received = stream::poll_fn(move |context| heard.poll_recv(context)).boxed();
+        (Arc::new(RedisBus { leaving }), received)
     }
 }
 
