@@ -116,8 +116,9 @@ fn prove(settings: &NatsSettings, named: Named, problems: &mut Problems) -> Opti
             None
         }
         (.., Some(token), _, _) => Some(options.token(token)),
+        // What was read from a file ends with its last word; the client asks for the end of that line.
         (.., Some(credentials), _) => options
-            .credentials(&credentials)
+            .credentials(&format!("{credentials}\n"))
             .map_err(|_| problems.add("nats.credentials", "is no credentials file"))
             .ok(),
         (.., Some(seed)) if is_seed(&seed) => Some(options.nkey(seed)),

@@ -132,7 +132,11 @@ pub(super) async fn connect(server: &NatsServer) -> anyhow::Result<Nats> {
         .nats;
     settings.url = Some(Secret::new(server.url()));
     let nats = Nats::connect(&settings, "load").await;
-    nats.ok().flatten().context("no connection to NATS")
+    let nats = nats.ok().flatten().context("no connection to NATS")?;
+    while !nats.is_connected() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    Ok(nats)
 }
 
 /// Ours and the raw client, both sending, then both hearing.
