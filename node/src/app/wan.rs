@@ -13,7 +13,7 @@ use super::watch;
 use crate::agents::breaker::BreakerRule;
 use crate::agents::run::{AgentRun, TurnLimits};
 use crate::bus::BusActor;
-use crate::config::NodeSettings;
+use crate::config::{LineSettings, NodeSettings};
 use crate::edge::post::PostDesk;
 use crate::edge::{LineView, WanGate};
 use crate::egress::Egress;
@@ -73,10 +73,7 @@ pub(super) fn start(
     (egress, clock, telemetry, calls): Way<'_>,
     drain: &CancellationToken,
 ) -> Started {
-    let line = stores.nats.clone().map(|connection| {
-        let line = JetStreamLine::new(connection, &nats.line, federation.own().as_str());
-        Arc::new(line) as Arc<dyn WanLine>
-    });
+    let line = line(stores, &nats.line, federation);
     let metrics = WanMetrics::new(&telemetry.meter());
     let queue = |side, work: Arc<dyn Work>, retention| {
         WanQueue::new(QueuePorts {
@@ -94,8 +91,7 @@ pub(super) fn start(
     let places = places(federation, agents);
     let effects = effects((bus, calls), places.clone(), worker, clock);
     let inbox = queue(WanSide::In, effects, settings.retention());
-    let seals = Seals::new(Arc::clone(federation), Arc::clone(clock), settings.seal);
-    let seals = Arc::new(seals);
+    let seals = seals(settings, federation, clock);
     let outbox = line.as_ref().map(|line| {
         let (line, seals) = (Arc::clone(line), Arc::clone(&seals));
         let sending = Sending::new(line, seals, calls.clone().recipient(), Arc::clone(clock));
@@ -124,12 +120,8 @@ pub(super) fn start(
         let known = (Arc::clone(federation), Arc::clone(clock));
         Arc::new(post(settings, known, outbox, (life, run)))
     });
-    let line = stores.nats.as_ref().map(|connection| LineView {
-        subject: nats.line.subject.clone(),
-        tls: connection.is_tls(),
-    });
-    let requests = BridgeMetrics::new(&telemetry.meter());
-    let gate = gate(settings, desk, post, (line, requests));
+    let told = (line_view(stores, &nats.line), telemetry);
+    let gate = gate(settings, desk, post, told);
     let mut queues = vec![("wan inbox", inbox)];
     queues.extend(outbox.map(|outbox| ("wan outbox", outbox)));
     Started {
@@ -152,6 +144,15 @@ fn effects(
         calls.clone().recipient(),
     );
     Arc::new(Effects::new(told, places, worker, Arc::clone(clock)))
+}
+
+fn seals(
+    settings: &WanSettings,
+    federation: &Arc<Federation>,
+    clock: &Arc<dyn Clock>,
+) -> Arc<Seals> {
+    let (federation, clock) = (Arc::clone(federation), Arc::clone(clock));
+    Arc::new(Seals::new(federation, clock, settings.seal))
 }
 
 fn places(federation: &Arc<Federation>, agents: &SharedAgents) -> Places {
@@ -206,11 +207,28 @@ fn waiting_calls(
     AgentRun::new(limits, never, Arc::clone(clock), metrics)
 }
 
+fn line(
+    stores: &Stores,
+    settings: &LineSettings,
+    federation: &Federation,
+) -> Option<Arc<dyn WanLine>> {
+    let line = |connection| JetStreamLine::new(connection, settings, federation.own().as_str());
+    let connection = stores.nats.clone();
+    connection.map(|connection| Arc::new(line(connection)) as Arc<dyn WanLine>)
+}
+
+fn line_view(stores: &Stores, settings: &LineSettings) -> Option<LineView> {
+    stores.nats.as_ref().map(|connection| LineView {
+        subject: settings.subject.clone(),
+        tls: connection.is_tls(),
+    })
+}
+
 fn gate(
     settings: &WanSettings,
     desk: WanDesk,
     post: Option<Arc<Post>>,
-    (line, requests): (Option<LineView>, BridgeMetrics),
+    (line, telemetry): (Option<LineView>, &Telemetry),
 ) -> WanGate {
     WanGate {
         desk,
@@ -223,7 +241,7 @@ fn gate(
         }),
         line,
         metrics_secret: settings.bridge_metrics_secret.clone(),
-        requests,
+        requests: BridgeMetrics::new(&telemetry.meter()),
     }
 }
 

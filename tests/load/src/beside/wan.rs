@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use actix::{Actor, Addr};
+use actix::{Actor, Addr, Context, Handler, MessageResult};
 use anyhow::{Context as _, ensure};
 use arc_swap::ArcSwap;
 use archipel_kit::clock::{Clock, SystemClock};
@@ -20,6 +20,7 @@ use archipel_node::nats::Nats;
 use archipel_node::registry::AgentTable;
 use archipel_node::store::embedded::{Durability, EmbeddedSettings, EmbeddedStore};
 use archipel_node::store::wan::{WanRetention, WanSide};
+use archipel_node::wan::calls::{Deliver, NotSent, Posted, Seen};
 use archipel_node::wan::effects::Effects;
 use archipel_node::wan::intake::Intake;
 use archipel_node::wan::line::WanLine;
@@ -68,6 +69,37 @@ struct Site {
     _folder: TempDir,
 }
 
+/// What would be done with calls of agents, of which none are made here.
+struct NoCalls;
+
+impl Actor for NoCalls {
+    type Context = Context<Self>;
+}
+
+impl Handler<Posted> for NoCalls {
+    type Result = MessageResult<Posted>;
+
+    fn handle(&mut self, _: Posted, _: &mut Self::Context) -> Self::Result {
+        MessageResult(Seen::Done)
+    }
+}
+
+impl Handler<Deliver> for NoCalls {
+    type Result = MessageResult<Deliver>;
+
+    fn handle(&mut self, _: Deliver, _: &mut Self::Context) -> Self::Result {
+        MessageResult(Seen::Done)
+    }
+}
+
+impl Handler<NotSent> for NoCalls {
+    type Result = bool;
+
+    fn handle(&mut self, _: NotSent, _: &mut Self::Context) -> Self::Result {
+        true
+    }
+}
+
 pub(super) async fn measure(envelopes: usize, clock: SystemClock) -> anyhow::Result<Vec<Compared>> {
     let server = NatsServer::start()?;
     let raw = raw(&server, envelopes, clock).await?;
@@ -88,12 +120,20 @@ async fn ours(sealed: bool, envelopes: usize, clock: SystemClock) -> anyhow::Res
     let server = NatsServer::start()?;
     let alpha = Site::new((ALPHA, BETA), sealed, connect(&server).await?, clock)?;
     let beta = Site::new((BETA, ALPHA), sealed, connect(&server).await?, clock)?;
-    let sending = Sending::new(Arc::clone(&alpha.line), Arc::clone(&alpha.seals));
+    let calls = NoCalls.start();
+    let (line, seals) = (Arc::clone(&alpha.line), Arc::clone(&alpha.seals));
+    let sending = Sending::new(line, seals, calls.clone().recipient(), Arc::new(clock));
     let outbox = alpha.queue(WanSide::Out, Arc::new(sending));
     let bus = start(in_process::connect(), clock)?;
     let told = Arc::new(AtomicU64::new(0));
     listen(&bus, &told).await?;
-    let effects = Effects::new(bus.recipient(), Worker::Off, Arc::new(clock));
+    let told_of = (
+        bus.recipient(),
+        calls.clone().recipient(),
+        calls.recipient(),
+    );
+    let places = beta.places.clone();
+    let effects = Effects::new(told_of, places, Worker::Off, Arc::new(clock));
     let inbox = beta.queue(WanSide::In, Arc::new(effects));
     let intake = actix_rt::spawn(beta.intake(&inbox).run());
     let begun = clock.monotonic();
