@@ -264,7 +264,9 @@ impl Parts {
         let federation = peers::federation(&settings, origin)?;
         let signer = key::signer(&settings, origin)?;
         let egress = Arc::new(Egress::new(&settings.egress));
-        let replay = ReplayGuard::new(Arc::clone(&stores.claims), Arc::clone(&clock)).start();
+        let counters = gates::counters(&settings, &stores, &clock, &telemetry)?;
+        let (claims, turnstile) = (Arc::clone(&stores.claims), Arc::clone(&counters.turnstile));
+        let replay = ReplayGuard::new(claims, turnstile, Arc::clone(&clock)).start();
         let audit = Audit::new(Arc::clone(&stores.audit), Arc::clone(&clock)).start();
         let bus = bus::start(&settings.bus, (dialect, origin), &stores, &clock);
         let guards = (&replay, &audit);
@@ -280,7 +282,6 @@ impl Parts {
         };
         let agents = agents::start(world, cards, added);
         let webhooks = webhooks::start(&settings.push, &stores, &egress, &clock, &telemetry);
-        let counters = gates::counters(&settings, &stores, &clock, &telemetry)?;
         let health = Arc::new(Health::default());
         let feed = bus::feed(&bus, &health);
         let drain = CancellationToken::new();

@@ -62,7 +62,7 @@ mod via;
 mod wan;
 
 use auth::trail::{self, Trail};
-use auth::{Allowlist, Arrival, Caller, Source};
+use auth::{Allowlist, Arrival, Caller, Counting, Source};
 use binding::Binding;
 pub use client::ClientAddress;
 use extensions::Wanted;
@@ -209,12 +209,12 @@ async fn call_agent(visit: &Visit<'_>, payload: web::Payload) -> Result<HttpResp
     auth::check_gateway(request, edge)?;
     // Who calls. Before the body is read: a stranger cannot make us wait for a megabyte, unless there is a public tier,
     // which must see what is asked for.
-    let (caller, body) = match auth::recognise(request, edge).await? {
-        Arrival::Known(caller) => {
+    let (caller, body) = match auth::recognise(request, edge, Counting::AtOnce).await? {
+        Arrival::Known(caller, passed) => {
             // As what.
             auth::require_role(request, edge, &caller)?;
             // How often. Behind identity, so that nobody can use up the calls of somebody else.
-            auth::check_rate(request, edge, &caller).await?;
+            auth::check_rate(request, edge, &caller, passed).await?;
             (caller, Body::Coming(payload))
         }
         Arrival::Unknown(stranger) => {
@@ -327,7 +327,7 @@ async fn call_peer(
     // Peers do not reach other peers through us, unless the operator lets them: whom they may call is between them.
     auth::check_forward(request, edge, &caller)?;
     auth::require_role(request, edge, &caller)?;
-    auth::check_rate(request, edge, &caller).await?;
+    auth::check_rate(request, edge, &caller, None).await?;
     let body = limits::read_body(request, payload, &edge.limits).await?;
     // What is no call is refused here; a peer is not troubled with it.
     let call = binding.open(request, &body)?;

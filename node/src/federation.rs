@@ -20,12 +20,14 @@ use serde::Serialize;
 use tracing::{Instrument, Span};
 
 use crate::federation::peers::Peer;
+use crate::limiter::Passed;
 use crate::pairing::FollowKeys;
-use crate::replay::ClaimId;
+use crate::replay::{ClaimCall, ClaimId};
 use crate::store::Claim;
 
 mod minters;
 mod rules;
+mod toll;
 
 pub mod acting;
 pub mod files;
@@ -41,6 +43,7 @@ pub mod views;
 
 pub use acting::Acting;
 pub use rules::{Federation, LetterTerms};
+pub use toll::{Toll, of_caller};
 
 /// How long the claim of an id may take before the caller is told to come again.
 const CLAIM_LIMIT: Duration = Duration::from_secs(2);
@@ -53,13 +56,23 @@ const MAILBOX: usize = 1024;
 
 /// A call claims to come from a peer.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<PeerIdentity, FederationRefusal>")]
+#[rtype(result = "Result<Verified, FederationRefusal>")]
 pub struct VerifyPeer {
     /// The token as it was sent.
     pub token: String,
     /// The request's id, for the log line.
     pub request_id: Option<String>,
+    /// What the call is held to if it is counted at once, which costs the store one trip instead of two.
+    pub toll: Option<Toll>,
     pub span: Span,
+}
+
+/// Who came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    pub identity: PeerIdentity,
+    /// Whether the call may pass, if it was counted.
+    pub passed: Option<Passed>,
 }
 
 /// What has happened on this worker so far.
@@ -225,6 +238,8 @@ pub struct VerifierSnapshot {
 pub struct FederationVerifier {
     federation: Arc<Federation>,
     claims: Recipient<ClaimId>,
+    /// Claims and counts at once.
+    calls: Option<Recipient<ClaimCall>>,
     /// Looks for keys of peers that paired.
     follow: Option<Recipient<FollowKeys>>,
     clock: Arc<dyn Clock>,
@@ -242,10 +257,18 @@ impl FederationVerifier {
         Self {
             federation,
             claims,
+            calls: None,
             follow: None,
             clock,
             counts: Rc::default(),
         }
+    }
+
+    /// The same verifier, which has calls counted where their ids are claimed.
+    #[must_use]
+    pub fn counting(mut self, calls: Recipient<ClaimCall>) -> Self {
+        self.calls = Some(calls);
+        self
     }
 
     /// The same verifier, which has new keys of peers looked for.
@@ -265,12 +288,13 @@ impl Actor for FederationVerifier {
 }
 
 impl Handler<VerifyPeer> for FederationVerifier {
-    type Result = ResponseFuture<Result<PeerIdentity, FederationRefusal>>;
+    type Result = ResponseFuture<Result<Verified, FederationRefusal>>;
 
     fn handle(&mut self, call: VerifyPeer, _: &mut Self::Context) -> Self::Result {
         let genuine = self.federation.check(&call.token, self.clock.now_ms());
         let follow = self.unknown_key(&call.token, &genuine);
         let claims = self.claims.clone();
+        let counting = call.toll.zip(self.calls.clone());
         let counts = Rc::clone(&self.counts);
         let span = call.span.clone();
         // Claims of different tokens may overtake each other; that the id is taken once is the claim store's promise.
@@ -280,7 +304,7 @@ impl Handler<VerifyPeer> for FederationVerifier {
                 (genuine, _) => genuine,
             };
             let decision = match genuine {
-                Ok(genuine) => claim_once(&claims, genuine).await,
+                Ok(genuine) => claim_once(&claims, counting, genuine).await,
                 Err(refusal) => Err(refusal),
             };
             counts.set(counted(counts.get(), &decision));
@@ -356,15 +380,29 @@ impl FederationVerifier {
 
 async fn claim_once(
     claims: &Recipient<ClaimId>,
+    counting: Option<(Toll, Recipient<ClaimCall>)>,
     genuine: rules::Genuine,
-) -> Result<PeerIdentity, FederationRefusal> {
-    let Some(claim) = genuine.claim else {
-        return Ok(genuine.identity);
+) -> Result<Verified, FederationRefusal> {
+    let rules::Genuine { identity, claim } = genuine;
+    let Some(claim) = claim else {
+        let passed = None;
+        return Ok(Verified { identity, passed });
     };
-    match claims.send(claim).timeout(CLAIM_LIMIT).await {
-        Ok(Ok(Claim::First)) => Ok(genuine.identity),
-        Ok(Ok(Claim::Repeated)) => Err(FederationRefusal::Replayed),
-        Ok(Ok(Claim::BeforeEpoch)) => Err(FederationRefusal::BeforeEpoch),
+    let answer = match counting {
+        Some((toll, calls)) => {
+            let limits = toll.limits(&identity);
+            let asked = calls.send(ClaimCall { claim, limits });
+            asked.timeout(CLAIM_LIMIT).await
+        }
+        None => {
+            let asked = claims.send(claim).timeout(CLAIM_LIMIT).await;
+            asked.map(|answer| answer.map(|claimed| (claimed, None)))
+        }
+    };
+    match answer {
+        Ok(Ok((Claim::First, passed))) => Ok(Verified { identity, passed }),
+        Ok(Ok((Claim::Repeated, _))) => Err(FederationRefusal::Replayed),
+        Ok(Ok((Claim::BeforeEpoch, _))) => Err(FederationRefusal::BeforeEpoch),
         // The reason was logged where the claim failed; here it only matters that nobody said yes.
         Ok(Err(_)) | Err(_) => Err(FederationRefusal::Undecided),
     }
@@ -372,7 +410,7 @@ async fn claim_once(
 
 fn counted(
     mut counts: VerifierSnapshot,
-    decision: &Result<PeerIdentity, FederationRefusal>,
+    decision: &Result<Verified, FederationRefusal>,
 ) -> VerifierSnapshot {
     let counter = match decision {
         Ok(_) => &mut counts.accepted,

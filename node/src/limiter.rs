@@ -15,7 +15,7 @@ use archipel_kit::clock::Clock;
 use async_trait::async_trait;
 
 use crate::metrics::{Limited, LimiterMetrics};
-use crate::store::StoreError;
+use crate::store::{Claim, ClaimRequest, ClaimStore, StoreError};
 
 mod failures;
 mod memory;
@@ -103,6 +103,16 @@ pub trait Limiter: Send + Sync + fmt::Debug {
     /// speaks against the caller, if it has a reputation.
     async fn admit(&self, call: Call<'_>) -> Result<Admission, StoreError>;
 
+    /// Claims an id for a call and, if nobody had taken the id, counts the call like [`Limiter::admit`], in one step. Absent
+    /// where what counts is not what keeps the claims of the node.
+    async fn claim_and_admit(
+        &self,
+        _: ClaimRequest<'_>,
+        _: Call<'_>,
+    ) -> Option<Result<(Claim, Option<Admission>), StoreError>> {
+        None
+    }
+
     /// Notes how a call of somebody went.
     async fn note(&self, id: &str, conduct: Conduct) -> Result<(), StoreError>;
 }
@@ -115,6 +125,9 @@ pub struct Held {
     pub retry_after_seconds: u64,
     pub why: Why,
 }
+
+/// Whether a call may pass.
+pub type Passed = Result<(), Held>;
 
 /// What holds a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -199,6 +212,36 @@ impl Turnstile {
                 Err(self.undecided(&call))
             }
         }
+    }
+
+    /// Claims an id for a call and, if nobody had taken the id, lets the call pass or holds it.
+    ///
+    /// # Errors
+    /// When nobody can tell whether the id was taken.
+    pub async fn pass_once(
+        &self,
+        claims: &dyn ClaimStore,
+        claim: ClaimRequest<'_>,
+        call: Call<'_>,
+    ) -> Result<(Claim, Option<Passed>), StoreError> {
+        let is_quiet = self.away_until_us.load(Ordering::Relaxed) == 0;
+        let is_held = self.denied_again(&call, self.now_us()).is_some();
+        // A call that is held here is not counted, but its id is taken all the same.
+        if is_quiet
+            && !is_held
+            && let Some(both) = self.limiter.claim_and_admit(claim, call).await
+        {
+            // Where nobody can tell whether the id was taken, nothing is said of the limit.
+            let (claimed, admission) = both?;
+            let passed = admission.map(|admission| self.settle(&call, admission));
+            return Ok((claimed, passed));
+        }
+        let claimed = claims.claim(claim).await?;
+        let passed = match claimed {
+            Claim::First => Some(self.pass(call).await),
+            Claim::Repeated | Claim::BeforeEpoch => None,
+        };
+        Ok((claimed, passed))
     }
 
     /// Notes how a call went, for a reputation. Nobody waits for it: a note that is lost is one bad call forgiven.

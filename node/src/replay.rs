@@ -1,7 +1,7 @@
 //! Which ids were used: a federation token or an envelope is taken once.
 //!
 //! Owns [`ReplayGuard`], which keeps nothing but its counts: the ids are in the claim store, so a restart forgets none, and
-//! any number of guards (one per worker) share one memory. Answers [`ClaimId`], [`LookUp`] and [`Snapshot`]. When the store cannot say
+//! any number of guards (one per worker) share one memory. Answers [`ClaimId`], [`ClaimCall`], [`LookUp`] and [`Snapshot`]. When the store cannot say
 //! whether an id is new, neither can the guard: [`ReplayError::Undecided`], and the caller refuses for now.
 
 use std::cell::Cell;
@@ -13,7 +13,8 @@ use archipel_kit::clock::Clock;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::store::{Claim, ClaimRequest, ClaimStore};
+use crate::limiter::{Bucket, Call, Limit, Passed, Turnstile};
+use crate::store::{Claim, ClaimRequest, ClaimStore, StoreError};
 
 /// Claims that may wait for one guard.
 const MAILBOX: usize = 1024;
@@ -30,6 +31,15 @@ pub struct ClaimId {
     pub given_at_ms: u64,
     /// Until when the id must be remembered: as long as whatever carries it would still be taken.
     pub expires_at_ms: u64,
+}
+
+/// Takes an id for a call, which is counted if nobody had taken the id.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(Claim, Option<Passed>), ReplayError>")]
+pub struct ClaimCall {
+    pub claim: ClaimId,
+    /// What the call is held to; at least one.
+    pub limits: Vec<(String, Limit)>,
 }
 
 /// Asks what [`ClaimId`] would say, and takes nothing.
@@ -70,15 +80,21 @@ pub struct ReplaySnapshot {
 #[derive(Debug)]
 pub struct ReplayGuard {
     claims: Arc<dyn ClaimStore>,
+    turnstile: Arc<Turnstile>,
     clock: Arc<dyn Clock>,
     /// Shared with the answers that still wait for the store.
     counts: Rc<Cell<ReplaySnapshot>>,
 }
 
 impl ReplayGuard {
-    pub fn new(claims: Arc<dyn ClaimStore>, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(
+        claims: Arc<dyn ClaimStore>,
+        turnstile: Arc<Turnstile>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         Self {
             claims,
+            turnstile,
             clock,
             counts: Rc::default(),
         }
@@ -110,6 +126,36 @@ impl Handler<ClaimId> for ReplayGuard {
     }
 }
 
+impl Handler<ClaimCall> for ReplayGuard {
+    type Result = ResponseFuture<Result<(Claim, Option<Passed>), ReplayError>>;
+
+    fn handle(&mut self, message: ClaimCall, _: &mut Self::Context) -> Self::Result {
+        let claims = Arc::clone(&self.claims);
+        let turnstile = Arc::clone(&self.turnstile);
+        let counts = Rc::clone(&self.counts);
+        let now_ms = self.clock.now_ms();
+        Box::pin(async move {
+            let ClaimCall { claim, limits } = &message;
+            let answer = decide_with(claim, now_ms, claim.expires_at_ms, async |request| {
+                let buckets: Vec<Bucket<'_>> = limits
+                    .iter()
+                    .map(|(key, limit)| Bucket { key, limit: *limit })
+                    .collect();
+                let call = Call {
+                    buckets: &buckets,
+                    reputation: None,
+                };
+                turnstile.pass_once(&*claims, request, call).await
+            });
+            let answer = answer
+                .await
+                .map(|both| both.unwrap_or((Claim::Repeated, None)));
+            counts.set(counted(counts.get(), answer.map(|(claim, _)| claim)));
+            answer
+        })
+    }
+}
+
 impl Handler<LookUp> for ReplayGuard {
     type Result = ResponseFuture<Result<Claim, ReplayError>>;
 
@@ -135,17 +181,31 @@ async fn decide(
     now_ms: u64,
     until_ms: u64,
 ) -> Result<Claim, ReplayError> {
+    let answer = decide_with(message, now_ms, until_ms, async |request| {
+        claims.claim(request).await
+    });
+    Ok(answer.await?.unwrap_or(Claim::Repeated))
+}
+
+/// What the store says to a claim; nothing where it could no longer tell an id that is new.
+async fn decide_with<T>(
+    message: &ClaimId,
+    now_ms: u64,
+    until_ms: u64,
+    ask: impl AsyncFnOnce(ClaimRequest<'_>) -> Result<T, StoreError>,
+) -> Result<Option<T>, ReplayError> {
     if message.expires_at_ms <= now_ms {
-        // The store may have forgotten it by now, so nobody can say that it is new.
-        return Ok(Claim::Repeated);
+        // The store may have forgotten it by now.
+        return Ok(None);
     }
-    let claim = ClaimRequest {
-        key: &key(message),
+    let key = key(message);
+    let request = ClaimRequest {
+        key: &key,
         given_at_ms: message.given_at_ms,
         expires_at_ms: until_ms,
         now_ms,
     };
-    claims.claim(claim).await.map_err(|error| {
+    ask(request).await.map(Some).map_err(|error| {
         tracing::error!(error = %error, claim.scope = message.scope.as_str(), "id could not be claimed");
         ReplayError::Undecided
     })
@@ -191,12 +251,14 @@ impl ClaimScope {
 mod tests {
     use std::time::Duration;
 
+    use actix::Addr;
     use archipel_kit::clock::ManualClock;
     use async_trait::async_trait;
     use futures_util::future::join_all;
 
     use super::*;
-    use crate::store::StoreError;
+    use crate::limiter::MemoryLimiter;
+    use crate::metrics::LimiterMetrics;
     use crate::store::memory::MemoryStore;
 
     #[derive(Debug)]
@@ -207,6 +269,13 @@ mod tests {
         async fn claim(&self, _: ClaimRequest<'_>) -> Result<Claim, StoreError> {
             Err(StoreError::Unavailable)
         }
+    }
+
+    fn start(claims: Arc<dyn ClaimStore>, clock: Arc<dyn Clock>) -> Addr<ReplayGuard> {
+        let metrics = LimiterMetrics::new(&opentelemetry::global::meter("tests"));
+        let limiter = Arc::new(MemoryLimiter::new(Arc::clone(&clock)));
+        let turnstile = Arc::new(Turnstile::new(limiter, Arc::clone(&clock), metrics));
+        ReplayGuard::new(claims, turnstile, clock).start()
     }
 
     fn token(issuer: &str, id: &str) -> ClaimId {
@@ -223,8 +292,8 @@ mod tests {
     async fn an_id_is_taken_once() {
         let clock = Arc::new(ManualClock::new(1000));
         let claims = Arc::new(MemoryStore::new(1));
-        let guard = ReplayGuard::new(claims.clone(), clock.clone()).start();
-        let other = ReplayGuard::new(claims, clock.clone()).start();
+        let guard = start(claims.clone(), clock.clone());
+        let other = start(claims, clock.clone());
         let answers = join_all((0..20).map(|number| {
             let guard = if number % 2 == 0 { &guard } else { &other };
             guard.send(token("beta", "1"))
@@ -259,7 +328,7 @@ mod tests {
     #[actix::test]
     async fn whoever_looks_takes_nothing() {
         let clock = Arc::new(ManualClock::new(1000));
-        let guard = ReplayGuard::new(Arc::new(MemoryStore::new(1)), clock).start();
+        let guard = start(Arc::new(MemoryStore::new(1)), clock);
         let look = || guard.send(LookUp(token("beta", "1")));
         for _ in 0..2 {
             assert_eq!(look().await.unwrap(), Ok(Claim::First));
@@ -270,8 +339,29 @@ mod tests {
     }
 
     #[actix::test]
+    async fn a_call_is_counted_if_its_id_is_new() {
+        let clock = Arc::new(ManualClock::new(1000));
+        let guard = start(Arc::new(MemoryStore::new(1)), clock);
+        let window = Duration::from_secs(1);
+        let limit = Limit::Window { max: 2, window };
+        let call = async |id| {
+            let claim = token("beta", id);
+            let limits = vec![("peer".to_owned(), limit)];
+            let answer = guard.send(ClaimCall { claim, limits }).await.unwrap();
+            let (claim, passed) = answer.unwrap();
+            (claim, passed.map(|passed| passed.is_ok()))
+        };
+        assert_eq!(call("1").await, (Claim::First, Some(true)));
+        assert_eq!(call("1").await, (Claim::Repeated, None));
+        assert_eq!(call("2").await, (Claim::First, Some(true)));
+        // A call that is held has used its id.
+        assert_eq!(call("3").await, (Claim::First, Some(false)));
+        assert_eq!(call("3").await, (Claim::Repeated, None));
+    }
+
+    #[actix::test]
     async fn an_undecided_claim_is_never_a_yes() {
-        let guard = ReplayGuard::new(Arc::new(Broken), Arc::new(ManualClock::new(1000))).start();
+        let guard = start(Arc::new(Broken), Arc::new(ManualClock::new(1000)));
         assert_eq!(
             guard.send(token("beta", "1")).await.unwrap(),
             Err(ReplayError::Undecided)

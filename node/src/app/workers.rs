@@ -38,14 +38,16 @@ impl Parts {
     }
 
     fn replay_guard(&self) -> Addr<ReplayGuard> {
-        ReplayGuard::new(Arc::clone(&self.stores.claims), Arc::clone(&self.clock)).start()
+        let (claims, clock) = (Arc::clone(&self.stores.claims), Arc::clone(&self.clock));
+        ReplayGuard::new(claims, Arc::clone(&self.counters.turnstile), clock).start()
     }
 
     fn verifier(&self) -> Addr<FederationVerifier> {
         // Its own, so that a claim leaves the worker for nothing but the store.
-        let claims = self.replay_guard().recipient();
+        let guard = self.replay_guard();
         let (federation, clock) = (Arc::clone(&self.federation), Arc::clone(&self.clock));
-        FederationVerifier::new(federation, claims, clock)
+        FederationVerifier::new(federation, guard.clone().recipient(), clock)
+            .counting(guard.recipient())
             .following(self.peers.pairing.clone().recipient())
             .start()
     }

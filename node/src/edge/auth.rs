@@ -19,6 +19,7 @@ use crate::error::{Failure, Gate, Tier};
 use crate::federation::acting::Behind;
 use crate::federation::peers::Cut;
 use crate::federation::{PeerIdentity, Proof};
+use crate::limiter::Passed;
 
 pub(super) mod allowlist;
 mod came;
@@ -73,9 +74,17 @@ impl Caller {
     }
 }
 
+/// Whether a peer's call is counted together with its proof, which is one trip to the store, or later, if it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Counting {
+    AtOnce,
+    Later,
+}
+
 /// Who stands before the gates.
 pub(super) enum Arrival {
-    Known(Caller),
+    /// With what came of counting the call, if it was counted.
+    Known(Caller, Option<Passed>),
     Unknown(Stranger),
 }
 
@@ -147,7 +156,11 @@ pub(super) fn check_gateway(request: &HttpRequest, edge: &Edge) -> Result<(), Fa
 }
 
 /// Who calls, as far as we know them.
-pub(super) async fn recognise(request: &HttpRequest, edge: &Edge) -> Result<Arrival, Failure> {
+pub(super) async fn recognise(
+    request: &HttpRequest,
+    edge: &Edge,
+    counting: Counting,
+) -> Result<Arrival, Failure> {
     // Whoever keeps failing waits, whatever they present: finding out whether it is right this time is what costs.
     if !edge.failures.is_quiet() && presents_credential(request) {
         check_failures(request, edge)?;
@@ -176,14 +189,15 @@ pub(super) async fn recognise(request: &HttpRequest, edge: &Edge) -> Result<Arri
         edge,
         federation_headers().map(HeaderName::from_static),
     )?;
-    let known = peer::recognise(request, edge, proof, presented).await?;
-    Ok(Arrival::Known(known))
+    let known = peer::recognise(request, edge, (proof, presented), counting).await?;
+    let (caller, passed) = known;
+    Ok(Arrival::Known(caller, passed))
 }
 
 /// Who calls, where nobody else is let in.
 pub(super) async fn identify(request: &HttpRequest, edge: &Edge) -> Result<Caller, Failure> {
-    match recognise(request, edge).await? {
-        Arrival::Known(caller) => {
+    match recognise(request, edge, Counting::Later).await? {
+        Arrival::Known(caller, _) => {
             peer::record_acceptance(request, edge, &caller);
             Ok(caller)
         }
@@ -258,10 +272,11 @@ fn recognise_operator(request: &HttpRequest, edge: &Edge) -> Arrival {
             has_token: presented.is_some(),
         });
     }
-    Arrival::Known(Caller {
+    let caller = Caller {
         principal: Arc::from(edge.gates.dialect.caller_internal()),
         source: Source::Operator,
-    })
+    };
+    Arrival::Known(caller, None)
 }
 
 /// Refuses a credential that is there twice: which of the two counts would be anybody's guess, and a proxy may guess

@@ -87,9 +87,11 @@ impl Mesh {
         let call = VerifyPeer {
             token,
             request_id: Some("r-1".to_owned()),
+            toll: None,
             span: Span::none(),
         };
-        self.verifier.send(call).await.unwrap()
+        let verified = self.verifier.send(call).await.unwrap();
+        verified.map(|verified| verified.identity)
     }
 
     async fn snapshot(&self) -> VerifierSnapshot {

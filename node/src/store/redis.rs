@@ -68,6 +68,7 @@ struct Scripts {
     admit: Script,
     note: Script,
     claim: Script,
+    claim_and_admit: Script,
     append: Script,
     take: Script,
     release: Script,
@@ -155,6 +156,15 @@ impl Scripts {
             admit: script!("admit.lua"),
             note: script!("note.lua"),
             claim: script!("claim.lua"),
+            // A script cannot call another, so it has both.
+            claim_and_admit: Script::new(concat!(
+                "local function claim(KEYS, ARGV)\n",
+                include_str!("redis/lua/claim.lua"),
+                "end\nlocal function admit(KEYS, ARGV)\n",
+                include_str!("redis/lua/admit.lua"),
+                "end\n",
+                include_str!("redis/lua/claim_and_admit.lua"),
+            )),
             append: script!("append.lua"),
             take: script!("take.lua"),
             release: script!("release.lua"),

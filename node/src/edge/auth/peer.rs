@@ -3,27 +3,29 @@
 use std::sync::Arc;
 
 use actix_web::HttpRequest;
-use archipel_kit::admission::{Rule, limiter_key};
+use archipel_kit::admission::limiter_key;
 use archipel_protocol::error::{ErrorCode, RpcError};
 use archipel_protocol::jsonrpc::Id;
 
 use super::{
-    Caller, Came, Source, audit_refusal, count_failure, pin, record, refuse_caller, request_id,
+    Caller, Came, Counting, Source, audit_refusal, count_failure, pin, record, refuse_caller,
+    request_id,
 };
 use crate::audit::{AuditAction, AuditOutcome};
 use crate::edge::Edge;
 use crate::error::{Failure, Gate, Tier};
-use crate::federation::peers::PeerLimit;
-use crate::federation::{FederationRefusal, PeerIdentity, Proof, RefusalKind, VerifyPeer};
-use crate::limiter::{Bucket, Call, Limit};
+use crate::federation::{
+    FederationRefusal, Proof, RefusalKind, Toll, Verified, VerifyPeer, of_caller,
+};
+use crate::limiter::{Bucket, Call, Passed};
 
 /// Who came through federation, in the order of the contract.
 pub(super) async fn recognise(
     request: &HttpRequest,
     edge: &Edge,
-    proof: Proof,
-    presented: &str,
-) -> Result<Caller, Failure> {
+    (proof, presented): (Proof, &str),
+    counting: Counting,
+) -> Result<(Caller, Option<Passed>), Failure> {
     let refuse = |refusal: FederationRefusal| refused(request, edge, refusal);
     // What this node cannot check is refused before anything is asked of anybody.
     edge.federation.check_way(proof).map_err(refuse)?;
@@ -39,10 +41,16 @@ pub(super) async fn recognise(
     }
     // With what.
     let peer = match proof {
-        Proof::Token => verify(request, edge, presented).await,
-        Proof::LegacySecret => edge.federation.check_secret(presented),
+        Proof::Token => verify(request, edge, presented, counting).await,
+        Proof::LegacySecret => edge.federation.check_secret(presented).map(|identity| {
+            let passed = None;
+            Verified { identity, passed }
+        }),
     };
-    let peer = peer.map_err(refuse)?;
+    let Verified {
+        identity: peer,
+        passed,
+    } = peer.map_err(refuse)?;
     // Over what. Behind the proof, because the pin is the peer's.
     let pin = peer.peer.as_ref().and_then(|peer| peer.tls.pin.as_ref());
     if pin.is_some_and(|pin| !pin::is_shown(pin, request, edge)) {
@@ -57,20 +65,26 @@ pub(super) async fn recognise(
             "the peer must come with the certificate that it is pinned to",
         ));
     }
-    Ok(Caller {
+    let caller = Caller {
         principal: Arc::clone(&peer.principal),
         source: Source::Peer(Box::new(peer), proof),
-    })
+    };
+    Ok((caller, passed))
 }
 
 async fn verify(
     request: &HttpRequest,
     edge: &Edge,
     token: &str,
-) -> Result<PeerIdentity, FederationRefusal> {
+    counting: Counting,
+) -> Result<Verified, FederationRefusal> {
     let verify = VerifyPeer {
         token: token.to_owned(),
         request_id: request_id(request).map(str::to_owned),
+        toll: match counting {
+            Counting::AtOnce => Some(toll(request, edge)),
+            Counting::Later => None,
+        },
         span: tracing::Span::current(),
     };
     let verified = edge.verifier.send(verify).await;
@@ -78,28 +92,36 @@ async fn verify(
 }
 
 /// Holds a peer that calls more often than it may: as its own limit says, else as its address may. Behind the proof, so
-/// that nobody can use up the calls of somebody else.
+/// that nobody can use up the calls of somebody else. `passed`: what came of it, if it was counted with the proof.
 pub(in crate::edge) async fn check_rate(
     came: &dyn Came,
     edge: &Edge,
     caller: &Caller,
+    passed: Option<Passed>,
 ) -> Result<(), Failure> {
-    let gates = &edge.gates;
-    let mut named = Vec::new();
-    if let Source::Peer(identity, _) = &caller.source {
-        let own = identity.peer.as_ref().and_then(|peer| peer.limit);
-        named.push(match own {
-            Some(limit) => (format!("federation:peer:{}", identity.name), steady(limit)),
-            None => (key_of_address(came, edge), gates.federation_limit),
-        });
-    }
-    if let Some(limit) = gates.call_limit {
-        named.push((format!("a2a:caller:{}", caller.principal), limit));
-    }
-    if named.is_empty() {
+    let passed = match passed {
+        Some(passed) => passed,
+        None => pass(came, edge, caller).await,
+    };
+    passed.map_err(|held| {
+        refuse_caller(came, edge, caller, held.why.reason());
+        Failure::limited(held, Tier::Known)
+    })
+}
+
+async fn pass(came: &dyn Came, edge: &Edge, caller: &Caller) -> Passed {
+    let limits = match &caller.source {
+        Source::Peer(identity, _) => toll(came, edge).limits(identity),
+        Source::Operator | Source::Public(_) => {
+            let limit = edge.gates.call_limit;
+            let limits = limit.map(|limit| of_caller(&caller.principal, limit));
+            limits.into_iter().collect()
+        }
+    };
+    if limits.is_empty() {
         return Ok(());
     }
-    let buckets: Vec<Bucket<'_>> = named
+    let buckets: Vec<Bucket<'_>> = limits
         .iter()
         .map(|(key, limit)| Bucket { key, limit: *limit })
         .collect();
@@ -107,26 +129,19 @@ pub(in crate::edge) async fn check_rate(
         buckets: &buckets,
         reputation: None,
     };
-    edge.turnstile.pass(call).await.map_err(|held| {
-        refuse_caller(came, edge, caller, held.why.reason());
-        Failure::limited(held, Tier::Known)
-    })
+    edge.turnstile.pass(call).await
 }
 
-fn key_of_address(came: &dyn Came, edge: &Edge) -> String {
-    match came.client(edge).map(limiter_key) {
+fn toll(came: &dyn Came, edge: &Edge) -> Toll {
+    let address = match came.client(edge).map(limiter_key) {
         Some(address) => format!("federation:in:{address}"),
         None => "federation:in:unknown".to_owned(),
+    };
+    Toll {
+        address,
+        by_address: edge.gates.federation_limit,
+        by_caller: edge.gates.call_limit,
     }
-}
-
-fn steady(limit: PeerLimit) -> Limit {
-    let per_us = u64::try_from(limit.per.as_micros()).unwrap_or(u64::MAX);
-    let emission_us = (per_us / u64::from(limit.calls.max(1))).max(1);
-    Limit::Steady(Rule {
-        emission_us,
-        burst_us: emission_us.saturating_mul(u64::from(limit.burst.max(1))),
-    })
 }
 
 /// Records that somebody came through federation who does not call an agent; of calls, `trail` tells more.

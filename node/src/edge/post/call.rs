@@ -158,7 +158,7 @@ impl Visit<'_> {
                     Err(refusal) => return Err(failed(not_to_be_told(refusal))),
                 }
                 // How often. Only what begins something counts.
-                auth::check_rate(&self.came, edge, caller).await?;
+                auth::check_rate(&self.came, edge, caller, None).await?;
                 asking.open_as(id, params).await.map_err(failed)?;
             }
             Err(error) => return Err(told(error)),

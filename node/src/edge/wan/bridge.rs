@@ -11,7 +11,7 @@ use archipel_protocol::wan::{BridgeError, Envelope};
 use serde_json::json;
 
 use super::{Told, accepted, parcel, read, refused, too_large, unavailable};
-use crate::edge::auth::{self, Arrival, Source};
+use crate::edge::auth::{self, Arrival, Counting, Source};
 use crate::edge::{Edge, limits, only};
 use crate::limiter::{Bucket, Call};
 use crate::metrics::{BridgeMethod, BridgePath, Code};
@@ -140,8 +140,8 @@ fn count(request: &HttpRequest, edge: &Edge, told: Told) -> Told {
 /// Whether the request shows that secret, spelled as the bridge has it, or the operator's token. Whoever keeps failing is held before either is
 /// compared.
 async fn shows(request: &HttpRequest, edge: &Edge, secret: Option<&Secret>) -> bool {
-    match auth::recognise(request, edge).await {
-        Ok(Arrival::Known(caller)) => {
+    match auth::recognise(request, edge, Counting::Later).await {
+        Ok(Arrival::Known(caller, _)) => {
             let is_operator = matches!(caller.source, Source::Operator);
             if !is_operator {
                 auth::refuse_caller(request, edge, &caller, "operator_only");

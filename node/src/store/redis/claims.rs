@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use ::redis::ScriptInvocation;
 use async_trait::async_trait;
 
 use super::RedisStore;
@@ -45,6 +46,18 @@ impl RedisStore {
     }
 
     async fn claim_in(&self, partition: u8, claim: ClaimRequest<'_>) -> Result<Claim, StoreError> {
+        let mut script = self.scripts.claim.prepare_invoke();
+        self.tell_claim(&mut script, partition, claim);
+        Ok(claimed(self.link.invoke(&script).await?))
+    }
+
+    /// What `claim.lua` must know.
+    pub(super) fn tell_claim(
+        &self,
+        script: &mut ScriptInvocation<'_>,
+        partition: u8,
+        claim: ClaimRequest<'_>,
+    ) {
         let [epoch, key] = self.keys.claim(partition, claim.key);
         // What a clock that is ahead of ours dates after a loss may have been shown before it. Clocks that are ahead stay
         // so, so whoever was met once is known; a peer whose clock is right waits for nobody.
@@ -54,19 +67,22 @@ impl RedisStore {
             .ahead_ms
             .fetch_max(ahead_ms, Ordering::Relaxed)
             .max(ahead_ms);
-        let mut script = self.scripts.claim.key(epoch);
         script
+            .key(epoch)
             .key(key)
             .arg(claim.given_at_ms)
             .arg(claim.expires_at_ms)
             .arg(claim.now_ms)
             .arg(MARGIN_MS)
             .arg(ahead_ms);
-        let answer: u8 = self.link.invoke(&script).await?;
-        Ok(match answer {
-            0 => Claim::First,
-            1 => Claim::Repeated,
-            _ => Claim::BeforeEpoch,
-        })
+    }
+}
+
+/// What an answer of `claim.lua` says.
+pub(super) fn claimed(answer: u64) -> Claim {
+    match answer {
+        0 => Claim::First,
+        1 => Claim::Repeated,
+        _ => Claim::BeforeEpoch,
     }
 }

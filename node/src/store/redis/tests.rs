@@ -5,6 +5,7 @@ use std::sync::Weak;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use archipel_kit::admission::Rule;
 use archipel_kit::clock::{Clock as _, SystemClock};
 use archipel_kit::settings::{Environment, Secret, load};
 use bytes::Bytes;
@@ -14,6 +15,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::config::NodeSettings;
+use crate::limiter::{Admission, Bucket, Call, Limit, Limiter};
 use crate::replicas::{Holder, Taker};
 use crate::store::contract_tests::{audit_row, claim, events, task};
 use crate::store::{
@@ -410,5 +412,52 @@ async fn serves(first: &RedisStore, second: &RedisStore) {
 async fn comes_back(store: &RedisStore) {
     while store.count().await.is_err() {
         tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_call_is_claimed_and_counted_in_one_trip() {
+    let store = fresh_store();
+    let limits = [
+        Limit::Window {
+            max: 2,
+            window: Duration::from_secs(60),
+        },
+        Limit::Steady(Rule {
+            emission_us: 60_000_000,
+            burst_us: 120_000_000,
+        }),
+    ];
+    let young = 1 << 50;
+    for (name, limit) in ["window", "steady"].into_iter().zip(limits) {
+        let enter = async |key: &str, given_at_ms: u64| {
+            let claim = ClaimRequest {
+                key,
+                given_at_ms,
+                expires_at_ms: u64::MAX >> 12,
+                now_ms: given_at_ms,
+            };
+            let call = Call {
+                buckets: &[Bucket { key: name, limit }],
+                reputation: None,
+            };
+            store.claim_and_admit(claim, call).await.unwrap().unwrap()
+        };
+        let id = |number: u32| format!("{name}{number}");
+        assert_eq!(enter(&id(0), 1).await, (Claim::BeforeEpoch, None));
+        let admitted = (Claim::First, Some(Admission::Admitted));
+        assert_eq!(enter(&id(1), young).await, admitted);
+        // Who presents an id again uses up nothing.
+        for _ in 0..3 {
+            assert_eq!(enter(&id(1), young).await, (Claim::Repeated, None));
+        }
+        assert_eq!(enter(&id(2), young).await, admitted);
+        let (claim, held) = enter(&id(3), young).await;
+        assert_eq!(claim, Claim::First);
+        assert!(
+            matches!(held, Some(Admission::Denied { bucket: 0, .. })),
+            "{held:?}"
+        );
+        assert_eq!(enter(&id(3), young).await, (Claim::Repeated, None));
     }
 }
