@@ -5,10 +5,10 @@
 //! Read `text` (what is written), then `quick` (how our own spelling is read).
 
 use std::fmt;
+use std::sync::Arc;
 
-use hmac::{Hmac, KeyInit, Mac};
+use aws_lc_rs::hmac::{self, HMAC_SHA256};
 use serde_json::{Map, Value};
-use sha2::Sha256;
 
 use crate::{
     canonical,
@@ -28,9 +28,9 @@ const MAX_WIRE: usize = 4 * 1024 * 1024;
 /// Shortest bus secret, in bytes.
 const MIN_SECRET: usize = 32;
 
-/// The secret under a site's bus messages; never printed.
+/// The secret under a site's bus messages; never printed. With AWS-LC, as the shared secret of federation is.
 #[derive(Clone)]
-pub struct BusSecret(Hmac<Sha256>);
+pub struct BusSecret(Arc<hmac::Key>);
 
 /// A bus secret is shorter than 32 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -46,20 +46,17 @@ impl BusSecret {
         if secret.len() < MIN_SECRET {
             return Err(BusSecretError);
         }
-        Hmac::new_from_slice(secret.as_bytes())
-            .map(Self)
-            .map_err(|_| BusSecretError)
+        let key = hmac::Key::new(HMAC_SHA256, secret.as_bytes());
+        Ok(Self(Arc::new(key)))
     }
 
     fn sign(&self, input: &str) -> String {
-        let mac = self.0.clone().chain_update(input).finalize();
-        hex::encode(mac.into_bytes())
+        hex::encode(hmac::sign(&self.0, input.as_bytes()))
     }
 
     /// Compares in constant time.
     fn verifies(&self, input: &str, signature: &[u8]) -> bool {
-        let mac = self.0.clone().chain_update(input);
-        mac.verify_slice(signature).is_ok()
+        hmac::verify(&self.0, input.as_bytes(), signature).is_ok()
     }
 }
 
