@@ -22,9 +22,11 @@ use crate::store::StoreError;
 use crate::store::wan::{
     DeadRow, Kept, NewRow, PutTerms, Settlement, WanRetention, WanRow, WanSide, WanStore,
 };
+use hand::hand_ms;
 
 pub use messages::{ListDead, Look, Outcome, Parcel, QueueView, SettleDead, Take, Taken, Work};
 
+mod hand;
 mod messages;
 
 /// Messages that may wait for the actor.
@@ -35,8 +37,6 @@ const MOST_IN_HAND: usize = 2048;
 const PAGE: usize = 256;
 /// Settlements that are written at once.
 const CHUNK: usize = 256;
-/// How long an envelope is in hand: longer than what is done with it may take.
-const HAND: Duration = Duration::from_secs(120);
 /// How often the store is asked what is due.
 const SWEEP: Duration = Duration::from_secs(1);
 /// How long nothing is tried when somebody is away, at first and at most.
@@ -143,7 +143,7 @@ impl WanQueue {
         let due_ms = self.inherited_ms.unwrap_or(now_ms);
         let (store, side) = (Arc::clone(&self.ports.store), self.ports.side);
         let rows = async move {
-            let until_ms = now_ms + ms(HAND);
+            let until_ms = now_ms + hand_ms(side);
             store.lease(side, PAGE, due_ms, until_ms).await
         };
         ctx.spawn(rows.into_actor(self).map(|rows, queue, ctx| {
@@ -299,10 +299,6 @@ fn row_in_hand(number: u64, put_ms: u64, body: Bytes) -> WanRow {
     }
 }
 
-fn ms(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
 impl Actor for WanQueue {
     type Context = Context<Self>;
 
@@ -310,7 +306,7 @@ impl Actor for WanQueue {
         ctx.set_mailbox_capacity(MAILBOX);
         if !self.ports.store.is_shared() {
             // What is put from now on is in hand for longer.
-            let own_ms = self.ports.clock.now_ms() + ms(HAND);
+            let own_ms = self.ports.clock.now_ms() + hand_ms(self.ports.side);
             self.inherited_ms = Some(own_ms - 1);
         }
         self.sweep(ctx);
@@ -328,7 +324,12 @@ impl Handler<Take> for WanQueue {
         let has_room = !self.is_resting() && self.in_hand + rows.len() <= MOST_IN_HAND;
         let terms = PutTerms {
             now_ms,
-            due_ms: now_ms + if has_room { ms(HAND) } else { 0 },
+            due_ms: now_ms
+                + if has_room {
+                    hand_ms(self.ports.side)
+                } else {
+                    0
+                },
             most: self.ports.max_waiting,
         };
         let count = rows.len();

@@ -196,7 +196,7 @@ async fn what_another_process_had_in_hand_is_seen_to_under_the_same_id() {
     let mut scene = Scene::new();
     let terms = PutTerms {
         now_ms: NOW - 1,
-        due_ms: NOW - 1 + ms(HAND),
+        due_ms: NOW - 1 + hand_ms(WanSide::In),
         most: 10,
     };
     let rows = vec![new_row(&parcel("corr-0001", None))];
