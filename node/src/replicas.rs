@@ -1,7 +1,7 @@
 //! What makes several processes one node: who works on which task, who still lives, and how they hear of each other.
 //!
 //! A task on which an agent works is *held* by one replica. It takes the task before it does anything that others could
-//! see, and the store refuses every change under an older hold (see [`Hold`]); so whatever a replica that was taken for
+//! see, and the store refuses every change under an older hold (see [`Hold`](crate::store::Hold)); so whatever a replica that was taken for
 //! dead still does comes to nothing. The hold ends with the change that settles the task. Everything else about a task
 //! (reading, listing, watching) needs no hold and works on every replica, from the store.
 //!
