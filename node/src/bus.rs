@@ -5,26 +5,27 @@
 //! [`Subscribe`] and [`Snapshot`]; who asks may wait for the broker's word, and nobody else does. Refuses what is not
 //! signed, not genuine, not fresh, or came before. What is published here reaches our own subscribers only by coming back
 //! through the adapter, so one path checks everything; what never leaves the process is checked at once, and not sealed.
-//! Read `rules` (what a message must be), `window` (which came before), then `in_process` (the adapter without a broker) and
-//! `nats` (that of NATS; that of Redis is `store::redis::bus`).
+//! Read `rules` (what a message must be), `window` (which came before), then `in_process` (the adapter without a broker),
+//! `leaving` (the queue to a broker) and `nats` (that of NATS; that of Redis is `store::redis::bus`).
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use actix::dev::SendError;
+use actix::dev::{MessageResponse, OneshotSender, SendError};
 use actix::{
-    Actor, ActorFutureExt, ActorResponse, AsyncContext, Context, Handler, Message, MessageResult,
-    Recipient, ResponseActFuture, StreamHandler, WrapFuture,
+    Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, MessageResult, Recipient,
+    ResponseActFuture, StreamHandler, WrapFuture,
 };
 use archipel_kit::clock::Clock;
 use archipel_protocol::envelope::{Event, EventId, MeshMeta, OpenError, Opened};
 use archipel_protocol::ids::Text;
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use serde::Serialize;
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
 pub use rules::BusRules;
@@ -32,6 +33,7 @@ use rules::Judged;
 use window::Window;
 
 pub mod in_process;
+pub(crate) mod leaving;
 pub mod nats;
 mod rules;
 mod window;
@@ -48,14 +50,18 @@ const SWEEP: Duration = Duration::from_secs(10);
 
 /// The way to the broker. What comes back is a stream of [`BusMessage`], made together with the adapter.
 pub trait BusAdapter: Send + Sync + fmt::Debug {
-    /// Hands a message over; it is on its way when this returns, and the answer is the broker's.
-    fn publish(&self, message: BusMessage) -> BoxFuture<'static, Result<(), BusError>>;
+    /// Hands a message over; it is on its way when this returns. Whoever wants to know is told the broker's word.
+    fn publish(&self, message: BusMessage, told: Told);
 
     /// Whether nothing that is published leaves this process.
     fn is_inside(&self) -> bool {
         false
     }
 }
+
+/// Is called once with what became of a message, from wherever that came to be known; not at all when the process ends
+/// before. A future for each message would have to be looked at again and again.
+pub type Told = Box<dyn FnOnce(Result<(), BusError>) + Send + Sync>;
 
 /// What an adapter receives; ends when the adapter has lost its broker for good.
 pub type Received = BoxStream<'static, BusMessage>;
@@ -154,6 +160,67 @@ pub struct BusActor {
     /// Those that are gone leave with the next event.
     subscribers: Vec<Recipient<BusEvent>>,
     counts: BusSnapshot,
+    sent: Arc<Sent>,
+}
+
+/// What became of publications, counted where it is known; in the counts of the actor these are zero.
+#[derive(Debug, Default)]
+struct Sent {
+    published: AtomicU64,
+    unpublished: AtomicU64,
+}
+
+impl Sent {
+    fn note(&self, sent: Result<(), BusError>, kind: &'static str) {
+        let counter = match sent {
+            Ok(()) => &self.published,
+            Err(error) => {
+                tracing::warn!(%error, event.kind = kind, "event was not published");
+                &self.unpublished
+            }
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// What is said to [`Publish`]: at once, or by the adapter without another turn of this actor.
+pub enum PublishAnswer {
+    Published(Published),
+    Sealed(Sealed),
+}
+
+/// An event that leaves when its asker is known.
+pub struct Sealed {
+    message: BusMessage,
+    kind: &'static str,
+    published: Published,
+    adapter: Arc<dyn BusAdapter>,
+    sent: Arc<Sent>,
+}
+
+impl MessageResponse<BusActor, Publish> for PublishAnswer {
+    fn handle(
+        self,
+        _: &mut Context<BusActor>,
+        asker: Option<OneshotSender<Result<Published, BusError>>>,
+    ) {
+        let tell = move |answer| {
+            if let Some(asker) = asker {
+                // Whoever asked may have gone.
+                let _ = asker.send(answer);
+            }
+        };
+        let sealed = match self {
+            Self::Published(published) => return tell(Ok(published)),
+            Self::Sealed(sealed) => sealed,
+        };
+        let (counts, kind, published) = (sealed.sent, sealed.kind, sealed.published);
+        let told = Box::new(move |sent| {
+            counts.note(sent, kind);
+            tell(sent.map(|()| published));
+        });
+        sealed.adapter.publish(sealed.message, told);
+    }
 }
 
 impl BusActor {
@@ -172,6 +239,7 @@ impl BusActor {
             clock,
             subscribers: Vec::new(),
             counts: BusSnapshot::default(),
+            sent: Arc::default(),
         }
     }
 }
@@ -189,7 +257,7 @@ impl Actor for BusActor {
 }
 
 impl Handler<Publish> for BusActor {
-    type Result = ActorResponse<Self, Result<Published, BusError>>;
+    type Result = PublishAnswer;
 
     fn handle(&mut self, message: Publish, _: &mut Self::Context) -> Self::Result {
         let event_id = message
@@ -202,20 +270,21 @@ impl Handler<Publish> for BusActor {
         let published = Published { event_id };
         if self.adapter.is_inside() {
             // Nobody could have changed it, and a seal that only we would open costs more than all the rest.
-            self.counts.published += 1;
+            self.sent.published.fetch_add(1, Ordering::Relaxed);
             self.come(Judged::of(Opened {
                 event: message.event,
                 meta,
                 signed: !self.rules.secrets.is_empty(),
             }));
-            return ActorResponse::reply(Ok(published));
+            return PublishAnswer::Published(published);
         }
-        let sealed = self.rules.seal(&message.event, &meta);
-        let sent = self.adapter.publish(sealed).into_actor(self);
-        ActorResponse::r#async(sent.map(move |sent, bus, _| {
-            bus.note_published(sent, message.event.kind())?;
-            Ok(published)
-        }))
+        PublishAnswer::Sealed(Sealed {
+            message: self.rules.seal(&message.event, &meta),
+            kind: message.event.kind(),
+            published,
+            adapter: Arc::clone(&self.adapter),
+            sent: Arc::clone(&self.sent),
+        })
     }
 }
 
@@ -239,9 +308,16 @@ impl Handler<Deliver> for BusActor {
                 return Box::pin(actix::fut::ready(Err(refusal)));
             }
         };
-        let sent = self.adapter.publish(BusMessage { channel, wire });
-        Box::pin(sent.into_actor(self).map(move |sent, bus, _| {
-            if let Err(error) = bus.note_published(sent, judged.opened.event.kind()) {
+        let (told, answer) = oneshot::channel();
+        let (counts, kind) = (Arc::clone(&self.sent), judged.opened.event.kind());
+        let told: Told = Box::new(move |sent| {
+            counts.note(sent, kind);
+            // Whoever asked may have gone.
+            let _ = told.send(sent);
+        });
+        self.adapter.publish(BusMessage { channel, wire }, told);
+        Box::pin(answer.into_actor(self).map(move |sent, bus, _| {
+            if let Err(error) = sent.unwrap_or(Err(BusError::Unavailable)) {
                 bus.window.withdraw(judged.id);
                 return Err(error.into());
             }
@@ -273,26 +349,15 @@ impl Handler<Snapshot> for BusActor {
     type Result = MessageResult<Snapshot>;
 
     fn handle(&mut self, _: Snapshot, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.counts.clone())
+        MessageResult(BusSnapshot {
+            published: self.sent.published.load(Ordering::Relaxed),
+            unpublished: self.sent.unpublished.load(Ordering::Relaxed),
+            ..self.counts.clone()
+        })
     }
 }
 
 impl BusActor {
-    fn note_published(
-        &mut self,
-        sent: Result<(), BusError>,
-        kind: &'static str,
-    ) -> Result<(), BusError> {
-        match sent {
-            Ok(()) => self.counts.published += 1,
-            Err(error) => {
-                self.counts.unpublished += 1;
-                tracing::warn!(%error, event.kind = kind, "event was not published");
-            }
-        }
-        sent
-    }
-
     fn note_refused(&mut self, refusal: &BusRefusal) {
         *self.counts.refused.entry(refusal.reason()).or_default() += 1;
     }

@@ -25,6 +25,16 @@ pub(crate) fn message(channel: &str, number: usize) -> BusMessage {
     }
 }
 
+/// Publishes a message now; what was told of it.
+pub(crate) fn publish(
+    adapter: &Arc<dyn BusAdapter>,
+    message: BusMessage,
+) -> impl Future<Output = Result<(), BusError>> {
+    let (told, answer) = oneshot::channel();
+    adapter.publish(message, Box::new(|sent| told.send(sent).unwrap()));
+    async { answer.await.unwrap() }
+}
+
 /// Publishes until something is heard: a subscription stands a moment after its adapter, and is lost with its broker.
 pub(crate) async fn until_heard(
     adapter: &Arc<dyn BusAdapter>,
@@ -33,7 +43,7 @@ pub(crate) async fn until_heard(
 ) {
     loop {
         // Refused while the broker is away.
-        let _ = adapter.publish(first.clone()).await;
+        let _ = publish(adapter, first.clone()).await;
         if let Ok(came) = timeout(Duration::from_millis(20), received.next()).await {
             assert_eq!(came.as_ref(), Some(first));
             return;
@@ -50,7 +60,7 @@ pub(crate) async fn check_order((adapter, mut received): Ends, [one, other]: [&'
         .collect();
     let sent: Vec<_> = messages
         .iter()
-        .map(|message| adapter.publish(message.clone()))
+        .map(|message| publish(&adapter, message.clone()))
         .collect();
     for told in sent {
         assert_eq!(told.await, Ok(()));

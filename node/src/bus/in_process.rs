@@ -3,13 +3,11 @@
 
 use std::sync::Arc;
 
-use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, ready};
 use futures_util::stream::{self, StreamExt};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
-use super::{BusAdapter, BusError, BusMessage, Received};
+use super::{BusAdapter, BusError, BusMessage, Received, Told};
 
 /// Messages on their way back.
 const QUEUE: usize = 4096;
@@ -27,13 +25,12 @@ pub fn connect() -> (Arc<dyn BusAdapter>, Received) {
 }
 
 impl BusAdapter for InProcess {
-    fn publish(&self, message: BusMessage) -> BoxFuture<'static, Result<(), BusError>> {
+    fn publish(&self, message: BusMessage, told: Told) {
         let sent = self.messages.try_send(message);
-        ready(sent.map_err(|error| match error {
+        told(sent.map_err(|error| match error {
             TrySendError::Full(_) => BusError::Full,
             TrySendError::Closed(_) => BusError::Unavailable,
-        }))
-        .boxed()
+        }));
     }
 
     fn is_inside(&self) -> bool {

@@ -9,52 +9,22 @@ use std::sync::Arc;
 
 use async_nats::{Message, Subject, Subscriber};
 use bytes::Bytes;
-use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, ready};
+use futures_util::future::ready;
 use futures_util::stream::{self, StreamExt};
 use tokio::runtime::Handle;
-use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+use super::leaving::{self, Leaving, Queue};
 use super::{BusAdapter, BusError, BusMessage, Received};
 use crate::nats::Nats;
-
-/// Messages that wait to leave.
-const QUEUE: usize = 4096;
-/// Messages that leave at once.
-const BATCH: usize = 256;
-
-#[derive(Debug)]
-struct NatsBus {
-    leaving: mpsc::Sender<Leaving>,
-}
-
-struct Leaving {
-    message: BusMessage,
-    told: oneshot::Sender<Result<(), BusError>>,
-}
 
 /// The bus on the subjects `PREFIX.CHANNEL`: channels are single words. Must be called inside the runtime that is to drive
 /// what leaves.
 pub fn connect(nats: &Nats, prefix: &str) -> (Arc<dyn BusAdapter>, Received) {
     let prefix: Arc<str> = format!("{prefix}.").into();
-    let (leaving, queue) = mpsc::channel(QUEUE);
+    let (door, queue) = leaving::open();
     Handle::current().spawn(send(nats.clone(), Arc::clone(&prefix), queue));
-    (Arc::new(NatsBus { leaving }), hear(nats.clone(), prefix))
-}
-
-impl BusAdapter for NatsBus {
-    fn publish(&self, message: BusMessage) -> BoxFuture<'static, Result<(), BusError>> {
-        let (told, answer) = oneshot::channel();
-        match self.leaving.try_send(Leaving { message, told }) {
-            Ok(()) => answer
-                .map(|told| told.unwrap_or(Err(BusError::Unavailable)))
-                .boxed(),
-            Err(TrySendError::Full(_)) => ready(Err(BusError::Full)).boxed(),
-            Err(TrySendError::Closed(_)) => ready(Err(BusError::Unavailable)).boxed(),
-        }
-    }
+    (Arc::new(door), hear(nats.clone(), prefix))
 }
 
 /// The subscription is the client's to renew; what was published meanwhile is lost, as it is for everybody.
@@ -82,10 +52,10 @@ fn received(prefix: &str, message: Message) -> Option<BusMessage> {
 }
 
 /// Publishes what there is, for as long as somebody may publish.
-async fn send(nats: Nats, prefix: Arc<str>, mut queue: mpsc::Receiver<Leaving>) {
+async fn send(nats: Nats, prefix: Arc<str>, mut queue: Queue) {
     let mut notes = Notes::new(nats.client().new_inbox());
-    let mut batch = Vec::with_capacity(BATCH);
-    while queue.recv_many(&mut batch, BATCH).await > 0 {
+    let mut batch = Vec::new();
+    while queue.next(&mut batch).await {
         let generation = nats.generation();
         let taken = hand_over(&nats, &prefix, &batch).await;
         let confirmed = match nats.is_connected() {
@@ -98,8 +68,7 @@ async fn send(nats: Nats, prefix: Arc<str>, mut queue: mpsc::Receiver<Leaving>) 
             false => Err(BusError::Unavailable),
         });
         for (leaving, taken) in batch.drain(..).zip(taken) {
-            // Whoever asked may have gone.
-            let _ = leaving.told.send(taken.and(confirmed));
+            leaving.tell(taken.and(confirmed));
         }
     }
 }

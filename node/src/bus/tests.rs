@@ -7,8 +7,6 @@ use archipel_protocol::envelope::{
     AgentLifecycle, AgentState, AgentStatus, BusSecret, SystemEvent, SystemPayload, Timestamp,
 };
 use archipel_protocol::names::Dialect;
-use futures_util::FutureExt;
-use futures_util::future::ready;
 use tokio::sync::mpsc;
 
 use super::*;
@@ -35,8 +33,8 @@ impl Handler<BusEvent> for Listener {
 struct Broken;
 
 impl BusAdapter for Broken {
-    fn publish(&self, _: BusMessage) -> BoxFuture<'static, Result<(), BusError>> {
-        ready(Err(BusError::Unavailable)).boxed()
+    fn publish(&self, _: BusMessage, told: Told) {
+        told(Err(BusError::Unavailable));
     }
 }
 

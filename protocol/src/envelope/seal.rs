@@ -50,8 +50,16 @@ impl BusSecret {
         Ok(Self(Arc::new(key)))
     }
 
+    /// In hexadecimal digits. Letter by letter, as the library otherwise writes them, they would take a third of the time
+    /// of the HMAC.
     fn sign(&self, input: &str) -> String {
-        hex::encode(hmac::sign(&self.0, input.as_bytes()))
+        let tag = hmac::sign(&self.0, input.as_bytes());
+        let mut digits = vec![0; 2 * tag.as_ref().len()];
+        // There is room for all of them, and a signature that is missing opens nothing.
+        match hex::encode_to_slice(tag, &mut digits) {
+            Ok(()) => String::from_utf8(digits).unwrap_or_default(),
+            Err(_) => String::new(),
+        }
     }
 
     /// Compares in constant time.

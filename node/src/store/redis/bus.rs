@@ -10,21 +10,17 @@ use std::time::Duration;
 use ::redis::aio::{MultiplexedConnection, SendError};
 use ::redis::{Cmd, Msg, PushInfo, PushKind, RedisResult};
 use bytes::Bytes;
-use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, ready};
 use futures_util::stream::{self, StreamExt};
-use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::RedisStore;
 use super::link::Link;
+use crate::bus::leaving::{self, Queue};
 use crate::bus::{BusAdapter, BusError, BusMessage, Received};
 
-/// Messages that wait to leave, and messages that wait to be read.
+/// Messages that wait to be read.
 const QUEUE: usize = 4096;
-/// Messages that leave at once.
-const BATCH: usize = 256;
 /// How often the connection is tried while nothing is said.
 const PROBE: Duration = Duration::from_secs(1);
 /// How long to wait before connecting again.
@@ -32,51 +28,28 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// How long to wait where Redis is there and does not let us listen.
 const PAUSE_REFUSED: Duration = Duration::from_secs(5);
 
-#[derive(Debug)]
-struct RedisBus {
-    leaving: mpsc::Sender<Leaving>,
-}
-
-struct Leaving {
-    message: BusMessage,
-    told: oneshot::Sender<Result<(), BusError>>,
-}
-
 impl RedisStore {
     /// The bus over the same Redis, which hears these channels. They are the contract's, without the prefix of the store.
     pub fn bus(&self, channels: &[&'static str]) -> (Arc<dyn BusAdapter>, Received) {
-        let (leaving, queue) = mpsc::channel(QUEUE);
+        let (door, queue) = leaving::open();
         let (coming, mut heard) = mpsc::channel(QUEUE);
         let runtime = self.link.runtime();
         runtime.spawn(send(Arc::clone(&self.link), queue));
         runtime.spawn(hear(Arc::clone(&self.link), channels.to_vec(), coming));
         let received = stream::poll_fn(move |context| heard.poll_recv(context)).boxed();
-        (Arc::new(RedisBus { leaving }), received)
-    }
-}
-
-impl BusAdapter for RedisBus {
-    fn publish(&self, message: BusMessage) -> BoxFuture<'static, Result<(), BusError>> {
-        let (told, answer) = oneshot::channel();
-        match self.leaving.try_send(Leaving { message, told }) {
-            Ok(()) => answer
-                .map(|told| told.unwrap_or(Err(BusError::Unavailable)))
-                .boxed(),
-            Err(TrySendError::Full(_)) => ready(Err(BusError::Full)).boxed(),
-            Err(TrySendError::Closed(_)) => ready(Err(BusError::Unavailable)).boxed(),
-        }
+        (Arc::new(door), received)
     }
 }
 
 /// Publishes what there is, for as long as somebody may publish.
-async fn send(link: Arc<Link>, mut queue: mpsc::Receiver<Leaving>) {
-    let mut batch = Vec::with_capacity(BATCH);
-    while queue.recv_many(&mut batch, BATCH).await > 0 {
+async fn send(link: Arc<Link>, mut queue: Queue) {
+    let mut batch = Vec::new();
+    while queue.next(&mut batch).await {
         if link.is_cluster() {
             // It has no trip for all of them: each waits for the one before it.
             for leaving in batch.drain(..) {
                 let answer = link.query::<i64>(&publication(&leaving.message)).await;
-                leaving.tell(answer.map(drop));
+                leaving.tell(told(&answer));
             }
             continue;
         }
@@ -87,7 +60,7 @@ async fn send(link: Arc<Link>, mut queue: mpsc::Receiver<Leaving>) {
         }
         let answer = link.pipeline(&commands).await;
         for leaving in batch.drain(..) {
-            leaving.tell(answer.as_ref().copied());
+            leaving.tell(told(&answer));
         }
     }
 }
@@ -98,10 +71,10 @@ fn publication(message: &BusMessage) -> Cmd {
     command
 }
 
-impl Leaving {
-    /// Whoever asked may have gone.
-    fn tell<E>(self, answer: Result<(), E>) {
-        let _ = self.told.send(answer.map_err(|_| BusError::Unavailable));
+fn told<T, E>(answer: &Result<T, E>) -> Result<(), BusError> {
+    match answer {
+        Ok(_) => Ok(()),
+        Err(_) => Err(BusError::Unavailable),
     }
 }
 
