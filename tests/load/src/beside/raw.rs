@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use bytes::Bytes;
 use futures_util::StreamExt;
+use futures_util::future::try_join_all;
 use futures_util::stream::BoxStream;
 use redis::aio::MultiplexedConnection;
 
@@ -51,7 +52,31 @@ impl Raw {
         }
     }
 
-    /// Publishes some messages at once and waits until they have left.
+    /// Publishes some messages side by side, each by itself as somebody does who has only that one, and waits until the
+    /// client has answered for each of them.
+    pub(super) async fn publish_each(&self, channel: &str, wires: &[Bytes]) -> anyhow::Result<()> {
+        match self {
+            Self::Redis(_, connection) => {
+                let publish = async |wire: &Bytes| {
+                    let mut command = redis::cmd("PUBLISH");
+                    command.arg(channel).arg(&**wire);
+                    command.query_async::<()>(&mut connection.clone()).await
+                };
+                try_join_all(wires.iter().map(publish)).await?;
+            }
+            Self::Nats(client) => {
+                let subject = async_nats::Subject::from(channel);
+                let publish = async |wire: &Bytes| {
+                    client.publish(subject.clone(), wire.clone()).await?;
+                    anyhow::Ok(client.flush().await?)
+                };
+                try_join_all(wires.iter().map(publish)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Publishes some messages in one go and waits until they have left.
     pub(super) async fn publish(&mut self, channel: &str, wires: &[Bytes]) -> anyhow::Result<()> {
         match self {
             Self::Redis(_, connection) => {
