@@ -185,6 +185,7 @@ fn parcel(request: &HttpRequest, envelope: Envelope) -> Parcel {
             trace: trace(request.headers()),
         },
         message_id: auth::header(request, "nats-msg-id").map(str::to_owned),
+        body: None,
     }
 }
 

@@ -149,6 +149,7 @@ impl Post {
         Ok(Parcel {
             message,
             message_id: None,
+            body: None,
         })
     }
 }

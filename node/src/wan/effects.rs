@@ -19,7 +19,7 @@ use uuid::Uuid;
 use super::calls::{Deliver, Posted, Seen};
 use super::names;
 use super::place::{Place, Places};
-use super::queue::{Outcome, Work};
+use super::queue::{Held, Outcome, Work};
 use super::worker::Worker;
 use crate::bus::Publish;
 use crate::store::wan::{Settlement, WanRow};
@@ -59,8 +59,8 @@ impl Effects {
         }
     }
 
-    async fn of(&self, row: &WanRow) -> Outcome {
-        let message = match WanMessage::decode(&row.body) {
+    async fn of(&self, row: &WanRow, message: Option<WanMessage>) -> Outcome {
+        let message = match message.map_or_else(|| WanMessage::decode(&row.body), Ok) {
             Ok(message) => message,
             // It was one when it was kept.
             Err(error) => {
@@ -159,9 +159,11 @@ impl Effects {
 }
 
 impl Work for Effects {
-    fn run(&self, rows: Vec<WanRow>) -> BoxStream<'_, (u64, Outcome)> {
-        stream::iter(rows)
-            .map(move |row| async move { (row.number, self.of(&row).await) })
+    fn run(&self, held: Vec<Held>) -> BoxStream<'_, (u64, Outcome)> {
+        stream::iter(held)
+            .map(move |Held { row, message }| async move {
+                (row.number, self.of(&row, message).await)
+            })
             .buffer_unordered(AT_ONCE)
             .boxed()
     }

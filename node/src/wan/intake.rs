@@ -154,6 +154,7 @@ impl Intake {
         Judged::Ours(Box::new(Parcel {
             message,
             message_id: delivery.message_id.clone(),
+            body: Some(delivery.body.clone()),
         }))
     }
 

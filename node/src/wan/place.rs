@@ -63,8 +63,9 @@ impl Names for Known<'_> {
 fn place(envelope: &Envelope, own: &str, names: &dyn Names) -> Place {
     let target = envelope.target_origin.as_deref();
     let is_ours = target.map(|target| {
-        // As origins are compared: without paths, and in one spelling.
-        Url::parse(target).is_ok_and(|url| url.origin().ascii_serialization() == own)
+        // As origins are compared: without paths, and in one spelling, which is the usual one.
+        target == own
+            || Url::parse(target).is_ok_and(|url| url.origin().ascii_serialization() == own)
     });
     if is_ours == Some(false) {
         return Place::Elsewhere;

@@ -12,19 +12,20 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use archipel_kit::clock::Clock;
-use bytes::Bytes;
 use futures_util::StreamExt;
 
-use super::names;
 use crate::metrics::{Came, WanEffect, WanMetrics, WanQueueSide};
 use crate::push::pause::pause;
 use crate::store::StoreError;
 use crate::store::wan::{
-    DeadRow, Kept, NewRow, PutTerms, Settlement, WanRetention, WanRow, WanSide, WanStore,
+    DeadRow, Kept, NewRow, PutTerms, Settlement, WanRetention, WanSide, WanStore,
 };
 use hand::hand_ms;
 
-pub use messages::{ListDead, Look, Outcome, Parcel, QueueView, SettleDead, Take, Taken, Work};
+use messages::Fresh;
+pub use messages::{
+    Held, ListDead, Look, Outcome, Parcel, QueueView, SettleDead, Take, Taken, Work,
+};
 
 mod hand;
 mod messages;
@@ -97,12 +98,12 @@ impl WanQueue {
     }
 
     /// Sees to rows, which are counted as in hand already.
-    fn see_to(&mut self, rows: Vec<WanRow>, ctx: &mut Context<Self>) {
-        if rows.is_empty() {
+    fn see_to(&mut self, held: Vec<Held>, ctx: &mut Context<Self>) {
+        if held.is_empty() {
             return;
         }
-        let count = rows.len();
-        let done = see_to(self.ports.clone(), rows).into_actor(self);
+        let count = held.len();
+        let done = see_to(self.ports.clone(), held).into_actor(self);
         ctx.spawn(done.map(move |away, queue, ctx| {
             queue.in_hand -= count;
             queue.note(away);
@@ -160,7 +161,8 @@ impl WanQueue {
             if !is_full {
                 queue.inherited_ms = None;
             }
-            queue.see_to(rows, ctx);
+            let held = rows.into_iter().map(|row| Held { row, message: None });
+            queue.see_to(held.collect(), ctx);
             if is_full {
                 queue.sweep(ctx);
             }
@@ -181,20 +183,20 @@ impl WanQueue {
     /// What became of rows in the store; those that this actor has in hand it sees to.
     fn kept(
         &mut self,
-        (rows, put_ms, has_room): (Vec<NewRow>, u64, bool),
+        (fresh, put_ms, has_room): (Vec<Fresh>, u64, bool),
         kept: Result<Vec<Kept>, StoreError>,
         ctx: &mut Context<Self>,
     ) -> Result<Vec<Taken>, StoreError> {
         let came = |came| self.ports.metrics.came.count((self.ports.side(), came));
         let kept = kept.inspect_err(|_| came(Came::Failed))?;
-        let mut in_hand = Vec::with_capacity(rows.len());
-        let mut taken = Vec::with_capacity(rows.len());
-        for (row, kept) in rows.into_iter().zip(kept) {
+        let mut in_hand = Vec::with_capacity(kept.len());
+        let mut taken = Vec::with_capacity(kept.len());
+        for (fresh, kept) in fresh.into_iter().zip(kept) {
             let (told, counted) = match kept {
                 Kept::First { number, leads } => {
                     self.has_followers |= !leads;
                     if leads && has_room {
-                        in_hand.push(row_in_hand(number, put_ms, row.body));
+                        in_hand.push(fresh.held(number, put_ms));
                     }
                     (Taken::First, Came::First)
                 }
@@ -220,9 +222,9 @@ impl QueuePorts {
 }
 
 /// Sees to some rows and settles them as they are done; who was away, if somebody was.
-async fn see_to(ports: QueuePorts, rows: Vec<WanRow>) -> Option<String> {
+async fn see_to(ports: QueuePorts, held: Vec<Held>) -> Option<String> {
     let mut away = None;
-    let mut outcomes = ports.work.run(rows).ready_chunks(CHUNK);
+    let mut outcomes = ports.work.run(held).ready_chunks(CHUNK);
     while let Some(chunk) = outcomes.next().await {
         let now_ms = ports.clock.now_ms();
         let settled = chunk.into_iter().map(|(number, outcome)| match outcome {
@@ -279,26 +281,6 @@ async fn tidy(ports: &QueuePorts) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn new_row(parcel: &Parcel) -> NewRow {
-    let envelope = &parcel.message.envelope;
-    let message_id = parcel.message_id.as_deref();
-    NewRow {
-        name: names::of(envelope),
-        message: message_id.map(|id| names::of_message(envelope, id)),
-        lane: Some(names::lane(envelope)),
-        body: parcel.message.encode().into(),
-    }
-}
-
-fn row_in_hand(number: u64, put_ms: u64, body: Bytes) -> WanRow {
-    WanRow {
-        number,
-        put_ms,
-        attempts: 0,
-        body,
-    }
-}
-
 impl Actor for WanQueue {
     type Context = Context<Self>;
 
@@ -319,7 +301,8 @@ impl Handler<Take> for WanQueue {
     type Result = ResponseActFuture<Self, Result<Vec<Taken>, StoreError>>;
 
     fn handle(&mut self, Take(parcels): Take, _: &mut Self::Context) -> Self::Result {
-        let rows: Vec<NewRow> = parcels.iter().map(new_row).collect();
+        let (rows, fresh): (Vec<NewRow>, Vec<Fresh>) =
+            parcels.into_iter().map(Parcel::unpack).unzip();
         let now_ms = self.ports.clock.now_ms();
         let has_room = !self.is_resting() && self.in_hand + rows.len() <= MOST_IN_HAND;
         let terms = PutTerms {
@@ -334,11 +317,11 @@ impl Handler<Take> for WanQueue {
         };
         let count = rows.len();
         self.in_hand += count;
-        let (store, side, put) = (Arc::clone(&self.ports.store), self.ports.side, rows.clone());
-        let kept = async move { store.put(side, put, terms).await };
+        let (store, side) = (Arc::clone(&self.ports.store), self.ports.side);
+        let kept = async move { store.put(side, rows, terms).await };
         Box::pin(kept.into_actor(self).map(move |kept, queue, ctx| {
             queue.in_hand -= count;
-            queue.kept((rows, now_ms, has_room), kept, ctx)
+            queue.kept((fresh, now_ms, has_room), kept, ctx)
         }))
     }
 }

@@ -12,7 +12,7 @@ use futures_util::stream::{self, BoxStream};
 use super::calls::NotSent;
 use super::line::{Letter, LineError, WanLine};
 use super::names;
-use super::queue::{Outcome, Work};
+use super::queue::{Held, Outcome, Work};
 use super::seals::Seals;
 use crate::store::wan::{Settlement, WanRow};
 
@@ -42,12 +42,12 @@ impl Sending {
         }
     }
 
-    async fn send(&self, rows: Vec<WanRow>) -> Vec<(u64, Outcome)> {
-        let mut outcomes = Vec::with_capacity(rows.len());
-        let mut letters = Vec::with_capacity(rows.len());
-        let mut sent = Vec::with_capacity(rows.len());
-        for row in rows {
-            match WanMessage::decode_outgoing(&row.body) {
+    async fn send(&self, held: Vec<Held>) -> Vec<(u64, Outcome)> {
+        let mut outcomes = Vec::with_capacity(held.len());
+        let mut letters = Vec::with_capacity(held.len());
+        let mut sent = Vec::with_capacity(held.len());
+        for Held { row, message } in held {
+            match message.map_or_else(|| WanMessage::decode_outgoing(&row.body), Ok) {
                 Ok(message) => {
                     letters.push(Letter {
                         message_id: names::message_id(names::of(&message.envelope)),
@@ -101,8 +101,8 @@ impl Sending {
 }
 
 impl Work for Sending {
-    fn run(&self, rows: Vec<WanRow>) -> BoxStream<'_, (u64, Outcome)> {
-        stream::once(self.send(rows)).flat_map(stream::iter).boxed()
+    fn run(&self, held: Vec<Held>) -> BoxStream<'_, (u64, Outcome)> {
+        stream::once(self.send(held)).flat_map(stream::iter).boxed()
     }
 }
 
@@ -171,7 +171,8 @@ mod tests {
             body: "{".into(),
             ..row(4, "")
         });
-        let outcomes: Vec<_> = sending.run(rows).collect().await;
+        let held = rows.into_iter().map(|row| Held { row, message: None });
+        let outcomes: Vec<_> = sending.run(held.collect()).collect().await;
         let done = Outcome::Settled(Settlement::Done);
         let dead = Outcome::Settled(Settlement::Dead {
             reason: "not JSON".to_owned(),

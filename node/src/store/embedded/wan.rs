@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{CachedStatement, Connection, Params, Row, params};
 
 use super::EmbeddedStore;
 use super::rows::{rows_limit, signed, unsigned};
@@ -14,13 +14,14 @@ use crate::store::wan::{
     WanStore,
 };
 
-/// A row waits while it is due some time; it is dead while it has a reason. Only rows that wait are in the first three
-/// indexes, which most rows leave soon.
+/// A row waits while it is due some time; it is dead while it has a reason. Few rows are in an index besides that of their
+/// names: those whose message has a name of its own, those that wait, which most leave soon, and those that are dead.
+/// Numbers ascend as long as there are rows.
 pub(super) const TABLES: &str = "
     CREATE TABLE wan_in (
-        number   INTEGER PRIMARY KEY AUTOINCREMENT,
+        number   INTEGER PRIMARY KEY,
         name     BLOB    NOT NULL UNIQUE,
-        message  BLOB    UNIQUE,
+        message  BLOB,
         lane     BLOB,
         put_ms   INTEGER NOT NULL,
         due_ms   INTEGER,
@@ -28,13 +29,14 @@ pub(super) const TABLES: &str = "
         reason   TEXT,
         body     BLOB    NOT NULL
     ) STRICT;
+    CREATE UNIQUE INDEX wan_in_message ON wan_in (message) WHERE message IS NOT NULL;
     CREATE INDEX wan_in_due ON wan_in (due_ms) WHERE due_ms IS NOT NULL;
     CREATE INDEX wan_in_lane ON wan_in (lane, number) WHERE due_ms IS NOT NULL;
     CREATE INDEX wan_in_dead ON wan_in (number) WHERE reason IS NOT NULL;
     CREATE TABLE wan_out (
-        number   INTEGER PRIMARY KEY AUTOINCREMENT,
+        number   INTEGER PRIMARY KEY,
         name     BLOB    NOT NULL UNIQUE,
-        message  BLOB    UNIQUE,
+        message  BLOB,
         lane     BLOB,
         put_ms   INTEGER NOT NULL,
         due_ms   INTEGER,
@@ -42,6 +44,7 @@ pub(super) const TABLES: &str = "
         reason   TEXT,
         body     BLOB    NOT NULL
     ) STRICT;
+    CREATE UNIQUE INDEX wan_out_message ON wan_out (message) WHERE message IS NOT NULL;
     CREATE INDEX wan_out_due ON wan_out (due_ms) WHERE due_ms IS NOT NULL;
     CREATE INDEX wan_out_lane ON wan_out (lane, number) WHERE due_ms IS NOT NULL;
     CREATE INDEX wan_out_dead ON wan_out (number) WHERE reason IS NOT NULL;
@@ -87,9 +90,8 @@ pub(super) fn apply(
     let tally = tally.wan(side);
     match &write.what {
         WanChange::Put(rows, terms) => {
-            let kept = rows
-                .iter()
-                .map(|row| put(connection, tally, side, row, *terms));
+            let mut putting = Putting::prepare(connection, side)?;
+            let kept = rows.iter().map(|row| putting.put(tally, row, *terms));
             Ok(Written::WanKept(kept.collect::<Result<_, _>>()?))
         }
         WanChange::Lease {
@@ -98,9 +100,10 @@ pub(super) fn apply(
             until_ms,
         } => lease(connection, side, *limit, (*now_ms, *until_ms)).map(Written::WanRows),
         WanChange::Settle(settled) => {
+            let mut settling = Settling::prepare(connection, side)?;
             let mut were = 0;
             for (number, settlement) in settled {
-                were += settle(connection, tally, side, *number, settlement)?;
+                were += settling.settle(tally, *number, settlement)?;
             }
             Ok(Written::Counted(were))
         }
@@ -112,51 +115,55 @@ pub(super) fn apply(
     }
 }
 
-fn put(
-    connection: &Connection,
-    tally: &mut WanTally,
-    side: WanSide,
-    row: &NewRow,
-    terms: PutTerms,
-) -> Result<Kept, StoreError> {
-    if tally.waiting >= terms.most {
-        let known = sql(side, "SELECT 1 FROM {t} WHERE name = ?1 OR message = ?2");
-        let message = row.message.map(|name| name.0);
-        let is_known = connection
-            .prepare_cached(&known)?
-            .exists(params![row.name.0, message])?;
-        return Ok(if is_known { Kept::Repeated } else { Kept::Full });
+/// What keeping rows takes.
+struct Putting<'c> {
+    connection: &'c Connection,
+    known: CachedStatement<'c>,
+    others: CachedStatement<'c>,
+    insert: CachedStatement<'c>,
+}
+
+impl<'c> Putting<'c> {
+    fn prepare(connection: &'c Connection, side: WanSide) -> rusqlite::Result<Self> {
+        let prepare = |statement| connection.prepare_cached(&sql(side, statement));
+        Ok(Self {
+            connection,
+            known: prepare("SELECT 1 FROM {t} WHERE name = ?1 OR message = ?2")?,
+            others: prepare("SELECT 1 FROM {t} WHERE lane = ?1 AND due_ms IS NOT NULL")?,
+            insert: prepare(
+                "INSERT INTO {t} (name, message, lane, put_ms, due_ms, body)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
+            )?,
+        })
     }
-    let lane = row.lane.map(|lane| lane.0);
-    let leads = match lane {
-        None => true,
-        Some(lane) => {
-            let others = sql(
-                side,
-                "SELECT 1 FROM {t} WHERE lane = ?1 AND due_ms IS NOT NULL",
-            );
-            !connection.prepare_cached(&others)?.exists([lane])?
+
+    fn put(
+        &mut self,
+        tally: &mut WanTally,
+        row: &NewRow,
+        terms: PutTerms,
+    ) -> rusqlite::Result<Kept> {
+        let (name, message) = (row.name.0, row.message.map(|name| name.0));
+        if tally.waiting >= terms.most {
+            let is_known = self.known.exists(params![name, message])?;
+            return Ok(if is_known { Kept::Repeated } else { Kept::Full });
         }
-    };
-    let insert = sql(
-        side,
-        "INSERT INTO {t} (name, message, lane, put_ms, due_ms, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-         ON CONFLICT DO NOTHING",
-    );
-    let inserted = connection.prepare_cached(&insert)?.execute(params![
-        row.name.0,
-        row.message.map(|name| name.0),
-        lane,
-        signed(terms.now_ms),
-        signed(terms.due_ms),
-        &*row.body,
-    ])?;
-    if inserted == 0 {
-        return Ok(Kept::Repeated);
+        let lane = row.lane.map(|lane| lane.0);
+        let leads = match lane {
+            None => true,
+            Some(lane) => !self.others.exists([lane])?,
+        };
+        let (put_ms, due_ms) = (signed(terms.now_ms), signed(terms.due_ms));
+        let inserted = self
+            .insert
+            .execute(params![name, message, lane, put_ms, due_ms, &*row.body])?;
+        if inserted == 0 {
+            return Ok(Kept::Repeated);
+        }
+        tally.waiting += 1;
+        let number = self.connection.last_insert_rowid().unsigned_abs();
+        Ok(Kept::First { number, leads })
     }
-    tally.waiting += 1;
-    let number = connection.last_insert_rowid().unsigned_abs();
-    Ok(Kept::First { number, leads })
 }
 
 fn lease(
@@ -182,55 +189,75 @@ fn lease(
     Ok(rows)
 }
 
-fn settle(
-    connection: &Connection,
-    tally: &mut WanTally,
+/// What settling rows takes.
+struct Settling<'c> {
+    connection: &'c Connection,
     side: WanSide,
-    number: u64,
-    settlement: &Settlement,
-) -> Result<u64, StoreError> {
-    let number = signed(number);
-    let run = |statement: &str, values: &[&dyn rusqlite::ToSql]| {
-        let changed = connection
-            .prepare_cached(&sql(side, statement))?
+    /// What nearly all come to.
+    done: CachedStatement<'c>,
+}
+
+impl<'c> Settling<'c> {
+    fn prepare(connection: &'c Connection, side: WanSide) -> rusqlite::Result<Self> {
+        let done =
+            "UPDATE {t} SET due_ms = NULL, body = x'' WHERE number = ?1 AND due_ms IS NOT NULL";
+        Ok(Self {
+            connection,
+            side,
+            done: connection.prepare_cached(&sql(side, done))?,
+        })
+    }
+
+    /// How many rows that was true of.
+    fn settle(
+        &mut self,
+        tally: &mut WanTally,
+        number: u64,
+        settlement: &Settlement,
+    ) -> rusqlite::Result<u64> {
+        let number = signed(number);
+        match settlement {
+            Settlement::Done => {
+                let done = self.done.execute([number])? as u64;
+                tally.settle(done);
+                Ok(done)
+            }
+            Settlement::Later { due_ms, attempts } => self.run(
+                "UPDATE {t} SET due_ms = ?2, attempts = ?3 WHERE number = ?1 AND due_ms IS NOT NULL",
+                params![number, signed(*due_ms), attempts],
+            ),
+            Settlement::Dead { reason } => {
+                let dead = self.run(
+                    "UPDATE {t} SET due_ms = NULL, reason = ?2 WHERE number = ?1 AND due_ms IS NOT NULL",
+                    params![number, reason],
+                )?;
+                tally.settle(dead);
+                Ok(dead)
+            }
+            Settlement::Again { due_ms } => {
+                let again = self.run(
+                    "UPDATE {t} SET due_ms = ?2, attempts = 0, reason = NULL
+                     WHERE number = ?1 AND reason IS NOT NULL",
+                    params![number, signed(*due_ms)],
+                )?;
+                tally.waiting += again;
+                tally.settled = tally.settled.saturating_sub(again);
+                Ok(again)
+            }
+            Settlement::Dropped => self.run(
+                "UPDATE {t} SET reason = NULL, body = x'' WHERE number = ?1 AND reason IS NOT NULL",
+                params![number],
+            ),
+        }
+    }
+
+    fn run(&self, statement: &str, values: impl Params) -> rusqlite::Result<u64> {
+        let statement = sql(self.side, statement);
+        let changed = self
+            .connection
+            .prepare_cached(&statement)?
             .execute(values)?;
-        Ok::<u64, StoreError>(changed as u64)
-    };
-    match settlement {
-        Settlement::Done => {
-            let done = run(
-                "UPDATE {t} SET due_ms = NULL, body = x'' WHERE number = ?1 AND due_ms IS NOT NULL",
-                &[&number],
-            )?;
-            tally.settle(done);
-            Ok(done)
-        }
-        Settlement::Later { due_ms, attempts } => run(
-            "UPDATE {t} SET due_ms = ?2, attempts = ?3 WHERE number = ?1 AND due_ms IS NOT NULL",
-            &[&number, &signed(*due_ms), attempts],
-        ),
-        Settlement::Dead { reason } => {
-            let dead = run(
-                "UPDATE {t} SET due_ms = NULL, reason = ?2 WHERE number = ?1 AND due_ms IS NOT NULL",
-                &[&number, reason],
-            )?;
-            tally.settle(dead);
-            Ok(dead)
-        }
-        Settlement::Again { due_ms } => {
-            let again = run(
-                "UPDATE {t} SET due_ms = ?2, attempts = 0, reason = NULL
-                 WHERE number = ?1 AND reason IS NOT NULL",
-                &[&number, &signed(*due_ms)],
-            )?;
-            tally.waiting += again;
-            tally.settled = tally.settled.saturating_sub(again);
-            Ok(again)
-        }
-        Settlement::Dropped => run(
-            "UPDATE {t} SET reason = NULL, body = x'' WHERE number = ?1 AND reason IS NOT NULL",
-            &[&number],
-        ),
+        Ok(changed as u64)
     }
 }
 

@@ -101,6 +101,7 @@ impl AgentExecutor for PostedAgent {
         let parcel = message.map(|message| Parcel {
             message,
             message_id: None,
+            body: None,
         });
         Some(Box::pin(async move {
             self.post_and_wait(parcel, kept.until_ms, &turn, &events)

@@ -2,15 +2,25 @@
 
 use actix::Message;
 use archipel_protocol::wan::WanMessage;
+use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
 use crate::store::StoreError;
-use crate::store::wan::{DeadRow, Settlement, WanRow, WanStanding};
+use crate::store::wan::{DeadRow, NewRow, Settlement, WanRow, WanStanding};
+use crate::wan::names;
 
 /// What is done with envelopes.
 pub trait Work: Send + Sync {
     /// Does it, and tells of each as soon as it is known. It may have been done before.
-    fn run(&self, rows: Vec<WanRow>) -> BoxStream<'_, (u64, Outcome)>;
+    fn run(&self, held: Vec<Held>) -> BoxStream<'_, (u64, Outcome)>;
+}
+
+/// An envelope in hand.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Held {
+    pub row: WanRow,
+    /// What the row says, where it was not found in the store but came just now.
+    pub message: Option<WanMessage>,
 }
 
 /// What came of an envelope.
@@ -32,6 +42,52 @@ pub struct Parcel {
     pub message: WanMessage,
     /// What its sender calls the message, if that has a name.
     pub message_id: Option<String>,
+    /// The message as it came, if it came as one.
+    pub body: Option<Bytes>,
+}
+
+impl Parcel {
+    /// The row to keep, and what is left over when it was kept.
+    pub(super) fn unpack(self) -> (NewRow, Fresh) {
+        let Self {
+            message,
+            message_id,
+            body,
+        } = self;
+        let envelope = &message.envelope;
+        let name = names::of(envelope);
+        // A node like this one calls the message as its envelope is called, which says nothing more.
+        let message_id = message_id.filter(|id| !names::is_message_id(id, name));
+        let body = body.unwrap_or_else(|| message.encode().into());
+        let row = NewRow {
+            name,
+            message: message_id.map(|id| names::of_message(envelope, &id)),
+            lane: Some(names::lane(envelope)),
+            body: body.clone(),
+        };
+        (row, Fresh { message, body })
+    }
+}
+
+/// An envelope that is being kept.
+pub(super) struct Fresh {
+    message: WanMessage,
+    body: Bytes,
+}
+
+impl Fresh {
+    /// The same when it was kept under a number.
+    pub(super) fn held(self, number: u64, put_ms: u64) -> Held {
+        Held {
+            row: WanRow {
+                number,
+                put_ms,
+                attempts: 0,
+                body: self.body,
+            },
+            message: Some(self.message),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

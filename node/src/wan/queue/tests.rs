@@ -145,6 +145,7 @@ fn parcel(correlation_id: &str, message_id: Option<&str>) -> Parcel {
     Parcel {
         message: WanMessage::decode(body.as_bytes()).unwrap(),
         message_id: message_id.map(str::to_owned),
+        body: None,
     }
 }
 
@@ -199,7 +200,7 @@ async fn what_another_process_had_in_hand_is_seen_to_under_the_same_id() {
         due_ms: NOW - 1 + hand_ms(WanSide::In),
         most: 10,
     };
-    let rows = vec![new_row(&parcel("corr-0001", None))];
+    let rows = vec![parcel("corr-0001", None).unpack().0];
     scene.store.put(WanSide::In, rows, terms).await.unwrap();
     let queue = scene.start();
     let (_, first_id) = scene.told.recv().await.unwrap();

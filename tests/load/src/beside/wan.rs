@@ -265,6 +265,7 @@ fn parcel() -> Parcel {
             trace: MeshTrace::default(),
         },
         message_id: None,
+        body: None,
     }
 }
 
