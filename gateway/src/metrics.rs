@@ -2,12 +2,12 @@
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
-use actix_http::{Method, StatusCode};
+use actix_http::Method;
 use arc_swap::ArcSwap;
 use archipel_kit::{
     clock::Clock,
     metrics,
-    telemetry::metrics::{Counter, Gauge, Histogram, Label, Meter, observe_named},
+    telemetry::metrics::{Code, Counter, Gauge, Histogram, Label, Meter, observe_named},
 };
 
 use crate::{
@@ -132,29 +132,6 @@ impl Label for MethodLabel {
             .copied()
             .unwrap_or_default()
             .into()
-    }
-}
-
-/// A status, 100 to 599; what the node sends beyond that counts as 599.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Code(u16);
-
-impl From<StatusCode> for Code {
-    fn from(status: StatusCode) -> Self {
-        Self(status.as_u16().clamp(100, 599))
-    }
-}
-
-impl Label for Code {
-    const NAME: &'static str = "code";
-    const COUNT: usize = 500;
-
-    fn index(self) -> usize {
-        usize::from(self.0 - 100)
-    }
-
-    fn text(index: usize) -> Cow<'static, str> {
-        (index + 100).to_string().into()
     }
 }
 

@@ -9,7 +9,7 @@ use archipel_protocol::method::Method;
 use crate::federation::manifest::ManifestIssue;
 use crate::federation::peers::PeerSource;
 
-pub use bridge::{BridgeMethod, BridgeMetrics, BridgePath, Code};
+pub use bridge::{BridgeMethod, BridgeMetrics, BridgePath};
 
 mod bridge;
 

@@ -1,10 +1,8 @@
 //! What the bridge of envelopes counts: name and labels are those of the bridge of Hive and Pilox.
 
-use std::borrow::Cow;
-
-use actix_web::http::{Method, StatusCode};
+use actix_web::http::Method;
 use archipel_kit::metrics;
-use archipel_kit::telemetry::metrics::{Counter, Label};
+use archipel_kit::telemetry::metrics::{Code, Counter};
 
 metrics! {
     /// What the bridge of envelopes counts, as that of Hive and Pilox does.
@@ -50,28 +48,5 @@ impl BridgePath {
             "/v1/publish" => Some(Self::Publish),
             _ => None,
         }
-    }
-}
-
-/// A status, 100 to 599.
-#[derive(Debug, Clone, Copy)]
-pub struct Code(u16);
-
-impl From<StatusCode> for Code {
-    fn from(status: StatusCode) -> Self {
-        Self(status.as_u16().clamp(100, 599))
-    }
-}
-
-impl Label for Code {
-    const NAME: &'static str = "code";
-    const COUNT: usize = 500;
-
-    fn index(self) -> usize {
-        usize::from(self.0 - 100)
-    }
-
-    fn text(index: usize) -> Cow<'static, str> {
-        (index + 100).to_string().into()
     }
 }

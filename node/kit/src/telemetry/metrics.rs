@@ -4,8 +4,9 @@
 //! atomics, one per series: counting costs a few nanoseconds and no allocation, and the meter reads the array only
 //! when somebody asks for the metrics. Series that never counted are not shown.
 //!
-//! Read `named` for metrics over names that only the configuration knows.
+//! Read `named` for metrics over names that only the configuration knows, and `code` for the one label that is no enum.
 
+mod code;
 mod named;
 
 use std::{
@@ -20,6 +21,7 @@ use std::{
 
 use opentelemetry::{KeyValue, metrics::Histogram as OtelHistogram};
 
+pub use code::Code;
 pub use named::{NamedHistogram, NamedSeries, observe_named};
 pub use opentelemetry::metrics::Meter;
 

@@ -7,6 +7,7 @@ use actix_web::{HttpRequest, HttpResponse, ResponseError as _, web};
 use archipel_kit::admission::limiter_key;
 use archipel_kit::http::BodyError;
 use archipel_kit::settings::Secret;
+use archipel_kit::telemetry::metrics::Code;
 use archipel_protocol::wan::{BridgeError, Envelope};
 use serde_json::json;
 
@@ -14,7 +15,7 @@ use super::{Told, accepted, parcel, read, refused, too_large, unavailable};
 use crate::edge::auth::{self, Arrival, Counting, Source};
 use crate::edge::{Edge, limits, only};
 use crate::limiter::{Bucket, Call};
-use crate::metrics::{BridgeMethod, BridgePath, Code};
+use crate::metrics::{BridgeMethod, BridgePath};
 
 /// The name of what is counted, with which each of its lines begins.
 const REQUESTS: &str = "hive_bridge_http_requests_total";
