@@ -213,7 +213,8 @@ async fn call_agent(visit: &Visit<'_>, payload: web::Payload) -> Result<HttpResp
         Arrival::Known(caller, passed) => {
             // As what.
             auth::require_role(request, edge, &caller)?;
-            // How often. Behind identity, so that nobody can use up the calls of somebody else.
+            // How often, if that was not counted when the token was claimed. Behind identity, so that nobody can use up the
+            // calls of somebody else.
             auth::check_rate(request, edge, &caller, passed).await?;
             (caller, Body::Coming(payload))
         }
