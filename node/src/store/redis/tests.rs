@@ -56,7 +56,7 @@ pub(crate) fn fresh_store() -> FreshStore {
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let prefix = format!("test-{number}");
     FreshStore {
-        store: store_at(&server.url(), &prefix),
+        store: store_at(&server.url(), &prefix, PATIENCE),
         prefix,
         server,
     }
@@ -65,15 +65,21 @@ pub(crate) fn fresh_store() -> FreshStore {
 /// A store in a Redis that may be ended.
 pub(in crate::store) fn private_store() -> (RedisServer, RedisStore) {
     let server = RedisServer::start().unwrap();
-    let store = store_at(&server.url(), "away");
+    let store = store_at(&server.url(), "away", SHORT);
     (server, store)
 }
 
-fn store_at(url: &str, prefix: &str) -> RedisStore {
+/// A machine that runs all tests at once may keep a server waiting.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Of tests in which servers go away.
+const SHORT: Duration = Duration::from_millis(300);
+
+fn store_at(url: &str, prefix: &str, patience: Duration) -> RedisStore {
     let settings = load::<NodeSettings>(None, &Environment::default()).unwrap();
     let settings = RedisSettings {
         url: Some(Secret::new(url)),
         prefix: prefix.to_owned(),
+        patience,
         ..settings.redis
     };
     let address = Address::from_settings(&settings).unwrap().unwrap();
@@ -113,7 +119,7 @@ fn alice() -> Taker {
 /// Two replicas of one node.
 fn pair() -> (FreshStore, RedisStore) {
     let first = fresh_store();
-    let second = store_at(&first.server.url(), &first.prefix);
+    let second = store_at(&first.server.url(), &first.prefix, PATIENCE);
     (first, second)
 }
 
@@ -342,8 +348,8 @@ async fn a_redis_that_is_away_is_not_waited_for_and_comes_back() {
 #[tokio::test]
 async fn a_cluster_serves_as_a_server_does() {
     let cluster = RedisCluster::start().unwrap();
-    let first = store_at(&cluster.url(), "cluster");
-    let second = store_at(&cluster.url(), "cluster");
+    let first = store_at(&cluster.url(), "cluster", SHORT);
+    let second = store_at(&cluster.url(), "cluster", SHORT);
     first.begin().await;
     serves(&first, &second).await;
 }
@@ -351,8 +357,8 @@ async fn a_cluster_serves_as_a_server_does() {
 #[tokio::test]
 async fn behind_sentinels_a_new_master_is_found() {
     let mut redis = RedisSentinel::start().unwrap();
-    let first = store_at(&redis.url(), "sentinel");
-    let second = store_at(&redis.url(), "sentinel");
+    let first = store_at(&redis.url(), "sentinel", SHORT);
+    let second = store_at(&redis.url(), "sentinel", SHORT);
     first.begin().await;
     serves(&first, &second).await;
     redis.kill_master().unwrap();
