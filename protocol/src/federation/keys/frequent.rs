@@ -17,12 +17,13 @@ use sha2::{Digest, Sha512};
 use super::{KeyError, PublicKey};
 use multiples::Multiples;
 
+mod field;
 mod multiples;
 
 /// Good signatures after which a key gets its table, which takes as long to make as the table saves in so many more.
 const OFTEN: u32 = 64;
 
-/// Tables of one verifier: forty megabytes.
+/// Tables of one verifier: thirty megabytes.
 const TABLES: u32 = 64;
 
 /// Those of the point that all keys are multiples of.
@@ -119,7 +120,7 @@ impl Table {
         let h = Scalar::from_bytes_mod_order_wide(&hash.into());
         let expected = self.minus_key.add_times(&h, BASE.times(&s));
         // Compared as bytes, so an `R` that is written in a second way, or is no point, is wrong.
-        expected.compress().to_bytes() == r
+        expected.encode() == r
     }
 }
 
