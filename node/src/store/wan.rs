@@ -34,6 +34,10 @@ pub trait WanStore: Send + Sync + fmt::Debug {
         until_ms: u64,
     ) -> Result<Vec<WanRow>, StoreError>;
 
+    /// Keeps rows in the hand of the caller until `until_ms`; those that do not wait any more are left alone.
+    async fn hold(&self, side: WanSide, numbers: Vec<u64>, until_ms: u64)
+    -> Result<(), StoreError>;
+
     /// Says what became of rows, and gives how many of them that was true of: a row that is settled waits no more.
     async fn settle(
         &self,

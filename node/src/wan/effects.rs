@@ -27,7 +27,7 @@ use crate::store::wan::{Settlement, WanRow};
 /// Effects under way at once: all of a batch, so that none waits for another while it is in hand.
 const AT_ONCE: usize = 256;
 
-/// How long a call may take to be seen to: much less than an envelope is in hand.
+/// How long a call may take to be seen to.
 const SEEN_WITHIN: Duration = Duration::from_secs(60);
 /// When a call is seen to again that nobody saw to.
 const AGAIN: Duration = Duration::from_secs(5);

@@ -3,9 +3,9 @@
 //!
 //! Answers [`Take`] (once the store has the envelopes), [`ListDead`], [`SettleDead`] and [`Look`]. Refuses nothing, but
 //! says what came before and what there is no room for. A restart loses nothing: what was in hand is found in the store,
-//! at once where nobody else shares it, else when the time of the hand is over. Envelopes of one correlation id are seen
+//! at once where nobody else shares it, else some seconds later. Envelopes of one correlation id are seen
 //! to one after the other. While whoever is needed is away, nothing is tried but one page now and then.
-//! Read `messages` first.
+//! Read `messages` first, then `hand`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::store::StoreError;
 use crate::store::wan::{
     DeadRow, Kept, NewRow, PutTerms, Settlement, WanRetention, WanSide, WanStore,
 };
-use hand::hand_ms;
+use hand::{HAND_MS, Hand, RENEW};
 
 use messages::Fresh;
 pub use messages::{
@@ -64,6 +64,8 @@ pub struct WanQueue {
     ports: QueuePorts,
     /// At most [`MOST_IN_HAND`].
     in_hand: usize,
+    /// Of them, those that are being seen to.
+    hand: Hand,
     sweeping: bool,
     /// Whether rows were kept behind others of their lane since the last sweep.
     has_followers: bool,
@@ -86,6 +88,7 @@ impl WanQueue {
         Self {
             ports,
             in_hand: 0,
+            hand: Hand::default(),
             sweeping: false,
             has_followers: false,
             inherited_ms: None,
@@ -103,7 +106,8 @@ impl WanQueue {
             return;
         }
         let count = held.len();
-        let done = see_to(self.ports.clone(), held).into_actor(self);
+        self.hand.take(&held);
+        let done = see_to(self.ports.clone(), self.hand.clone(), held).into_actor(self);
         ctx.spawn(done.map(move |away, queue, ctx| {
             queue.in_hand -= count;
             queue.note(away);
@@ -143,10 +147,7 @@ impl WanQueue {
         let now_ms = self.ports.clock.now_ms();
         let due_ms = self.inherited_ms.unwrap_or(now_ms);
         let (store, side) = (Arc::clone(&self.ports.store), self.ports.side);
-        let rows = async move {
-            let until_ms = now_ms + hand_ms(side);
-            store.lease(side, PAGE, due_ms, until_ms).await
-        };
+        let rows = async move { store.lease(side, PAGE, due_ms, now_ms + HAND_MS).await };
         ctx.spawn(rows.into_actor(self).map(|rows, queue, ctx| {
             queue.sweeping = false;
             let rows = match rows {
@@ -167,6 +168,23 @@ impl WanQueue {
                 queue.sweep(ctx);
             }
         }));
+    }
+
+    /// Says again what is in hand.
+    fn renew(&self, ctx: &mut Context<Self>) {
+        let (ports, hand) = (self.ports.clone(), self.hand.clone());
+        let renewed = async move {
+            // Looked at in the moment in which it is said.
+            let numbers = hand.numbers();
+            if numbers.is_empty() {
+                return;
+            }
+            let until_ms = ports.clock.now_ms() + HAND_MS;
+            if let Err(error) = ports.store.hold(ports.side, numbers, until_ms).await {
+                tracing::warn!(%error, "others may see to envelopes that are in hand here");
+            }
+        };
+        ctx.spawn(renewed.into_actor(self));
     }
 
     /// Forgets what need not be remembered, and counts what waits.
@@ -222,7 +240,7 @@ impl QueuePorts {
 }
 
 /// Sees to some rows and settles them as they are done; who was away, if somebody was.
-async fn see_to(ports: QueuePorts, held: Vec<Held>) -> Option<String> {
+async fn see_to(ports: QueuePorts, hand: Hand, held: Vec<Held>) -> Option<String> {
     let mut away = None;
     let mut outcomes = ports.work.run(held).ready_chunks(CHUNK);
     while let Some(chunk) = outcomes.next().await {
@@ -244,8 +262,11 @@ async fn see_to(ports: QueuePorts, held: Vec<Held>) -> Option<String> {
                 )
             }
         });
-        let settled = settled.collect();
-        // They come again when the time of the hand is over.
+        let settled: Vec<_> = settled.collect();
+        for (number, _) in &settled {
+            hand.let_go(*number);
+        }
+        // If that fails they come again when others need not leave them alone any more.
         if let Err(error) = ports.store.settle(ports.side, settled).await {
             tracing::warn!(%error, "what became of envelopes is not known to the store");
         }
@@ -288,11 +309,12 @@ impl Actor for WanQueue {
         ctx.set_mailbox_capacity(MAILBOX);
         if !self.ports.store.is_shared() {
             // What is put from now on is in hand for longer.
-            let own_ms = self.ports.clock.now_ms() + hand_ms(self.ports.side);
+            let own_ms = self.ports.clock.now_ms() + HAND_MS;
             self.inherited_ms = Some(own_ms - 1);
         }
         self.sweep(ctx);
         ctx.run_interval(SWEEP, |queue, ctx| queue.sweep(ctx));
+        ctx.run_interval(RENEW, |queue, ctx| queue.renew(ctx));
         ctx.run_interval(FORGET, |queue, ctx| queue.tidy(ctx));
     }
 }
@@ -307,12 +329,7 @@ impl Handler<Take> for WanQueue {
         let has_room = !self.is_resting() && self.in_hand + rows.len() <= MOST_IN_HAND;
         let terms = PutTerms {
             now_ms,
-            due_ms: now_ms
-                + if has_room {
-                    hand_ms(self.ports.side)
-                } else {
-                    0
-                },
+            due_ms: now_ms + if has_room { HAND_MS } else { 0 },
             most: self.ports.max_waiting,
         };
         let count = rows.len();

@@ -29,7 +29,7 @@ use crate::store::wan::{Settlement, WanRow};
 const LIMIT: Duration = Duration::from_secs(60);
 /// Deliveries under way at once.
 const AT_ONCE: usize = 64;
-/// How long one waits for its turn: together with its own time, less than an envelope is in hand.
+/// How long one waits for its turn.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The longest answer that is read; nothing in it counts.
 const MAX_ANSWER: usize = 4096;

@@ -29,6 +29,7 @@ macro_rules! contract {
 contract!(
     what_comes_again_is_known_by_either_name,
     rows_in_hand_are_nobody_elses_for_a_while,
+    rows_are_held_for_longer,
     a_lane_keeps_its_order,
     dead_rows_are_kept_and_tried_again,
     no_more_wait_than_may,
@@ -138,6 +139,21 @@ async fn rows_in_hand_are_nobody_elses_for_a_while(store: &dyn WanStore) {
         .map(|row| (row.number, row.attempts))
         .collect();
     assert_eq!(told, [(numbers[0], 7), (numbers[2], 0)]);
+}
+
+async fn rows_are_held_for_longer(store: &dyn WanStore) {
+    let side = WanSide::In;
+    let numbers = numbers(store, side, vec![row(1), row(2), row(3)]).await;
+    assert_eq!(due(store, side, NOW).await, [1, 2, 3]);
+    let done = vec![(numbers[1], Settlement::Done)];
+    store.settle(side, done).await.unwrap();
+    let held = vec![numbers[0], numbers[1], numbers[2] + 1];
+    store.hold(side, held, NOW + 3000).await.unwrap();
+    assert_eq!(due(store, side, NOW + 1000).await, [3]);
+    assert_eq!(due(store, side, NOW + 2999).await, [3]);
+    // What was settled before waits no more.
+    assert_eq!(due(store, side, NOW + 4000).await, [1, 3]);
+    assert_eq!(store.standing(side).await.unwrap().waiting, 2);
 }
 
 async fn a_lane_keeps_its_order(store: &dyn WanStore) {

@@ -138,6 +138,19 @@ impl Rows {
         leased
     }
 
+    fn hold(&mut self, number: u64, until_ms: u64) {
+        if !self.waiting.contains_key(&number) {
+            return;
+        }
+        let Some(held) = self.rows.get_mut(&number) else {
+            return;
+        };
+        if self.due.remove(&(held.due_ms, number)) {
+            self.due.insert((until_ms, number));
+        }
+        held.due_ms = until_ms;
+    }
+
     fn settle(&mut self, number: u64, settlement: Settlement) -> bool {
         let was = match &settlement {
             Settlement::Again { .. } | Settlement::Dropped => self.dead.contains(&number),
@@ -149,10 +162,7 @@ impl Rows {
         match settlement {
             Settlement::Later { due_ms, attempts } => {
                 held.attempts = attempts;
-                if self.due.remove(&(held.due_ms, number)) {
-                    self.due.insert((due_ms, number));
-                }
-                held.due_ms = due_ms;
+                self.hold(number, due_ms);
             }
             Settlement::Done => {
                 held.body = Bytes::new();
@@ -242,6 +252,19 @@ impl WanStore for MemoryWan {
         until_ms: u64,
     ) -> Result<Vec<WanRow>, StoreError> {
         Ok(self.of(side).lock().lease(limit, now_ms, until_ms))
+    }
+
+    async fn hold(
+        &self,
+        side: WanSide,
+        numbers: Vec<u64>,
+        until_ms: u64,
+    ) -> Result<(), StoreError> {
+        let mut held = self.of(side).lock();
+        for number in numbers {
+            held.hold(number, until_ms);
+        }
+        Ok(())
     }
 
     async fn settle(

@@ -60,6 +60,21 @@ impl WanStore for RedisStore {
         Ok(rows)
     }
 
+    async fn hold(
+        &self,
+        side: WanSide,
+        numbers: Vec<u64>,
+        until_ms: u64,
+    ) -> Result<(), StoreError> {
+        let mut hold = cmd("ZADD");
+        // Those that are not there any more wait no more.
+        hold.arg(format!("{}due", self.keys.wan(side))).arg("XX");
+        for number in numbers {
+            hold.arg(until_ms.min(MOST_MS)).arg(number);
+        }
+        self.link.query::<u64>(&hold).await.map(drop)
+    }
+
     async fn settle(
         &self,
         side: WanSide,

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use arc_swap::ArcSwap;
 use archipel_kit::clock::ManualClock;
 use archipel_protocol::wan::WanMessage;
+use futures_util::stream::{self, BoxStream};
 use tokio::sync::mpsc;
 
 use super::*;
@@ -192,12 +193,41 @@ async fn an_effect_that_fails_is_tried_until_it_is_done() {
     assert_eq!(scene.failures.load(Ordering::SeqCst), 0);
 }
 
+/// Begins with each envelope and never ends.
+#[derive(Default)]
+struct Endless(AtomicUsize);
+
+impl Work for Endless {
+    fn run(&self, held: Vec<Held>) -> BoxStream<'_, (u64, Outcome)> {
+        self.0.fetch_add(held.len(), Ordering::SeqCst);
+        stream::pending().boxed()
+    }
+}
+
+#[actix::test]
+async fn an_effect_that_takes_long_is_not_begun_again() {
+    let work = Arc::<Endless>::default();
+    let mut scene = Scene::new();
+    scene.ports.work = work.clone();
+    let queue = scene.start();
+    let taken = take(&queue, vec![parcel("corr-0001", None)]).await;
+    assert_eq!(taken, [Taken::First]);
+    tokio::time::pause();
+    for _ in 0..120 {
+        scene.clock.advance(SWEEP);
+        tokio::time::advance(SWEEP).await;
+        // Looked at when the sweeps of that second are over.
+        assert_eq!(queue.send(Look).await.unwrap().unwrap().in_hand, 1);
+    }
+    assert_eq!(work.0.load(Ordering::SeqCst), 1);
+}
+
 #[actix::test]
 async fn what_another_process_had_in_hand_is_seen_to_under_the_same_id() {
     let mut scene = Scene::new();
     let terms = PutTerms {
         now_ms: NOW - 1,
-        due_ms: NOW - 1 + hand_ms(WanSide::In),
+        due_ms: NOW - 1 + HAND_MS,
         most: 10,
     };
     let rows = vec![parcel("corr-0001", None).unpack().0];

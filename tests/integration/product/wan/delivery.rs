@@ -30,7 +30,7 @@ const POISONED: usize = 20;
 const PUBLISHERS: usize = 16;
 /// Things that happen at least, however quick the publishers are.
 const EVENTS: usize = 8;
-/// Longer than anything rests on the way: what a killed replica had in hand is left alone for two minutes.
+/// Longer than anything rests on the way: what a killed replica had in hand is left alone for twenty seconds.
 const LONGEST_REST: Duration = Duration::from_secs(150);
 const SUBJECT: &str = "hive.mesh.wan";
 const ALPHA: &str = "http://alpha.example";
