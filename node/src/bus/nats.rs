@@ -81,7 +81,7 @@ async fn hand_over(nats: &Nats, prefix: &str, batch: &[Leaving]) -> Vec<Result<(
             taken.push(Err(BusError::Unavailable));
             continue;
         }
-        let subject = format!("{prefix}{}", message.channel);
+        let subject = [prefix, &message.channel].concat();
         let published = nats.client().publish(subject, message.wire.clone()).await;
         taken.push(published.map_err(|error| {
             tracing::warn!(%error, "nats does not take an event");

@@ -9,6 +9,15 @@ use serde_json::json as value;
 
 use crate::world::{Node, TestGateway, json};
 
+/// A gateway that lets each address in once in ten seconds.
+fn one_at_a_time(node: &Node) -> TestGateway {
+    let limit = [
+        ("GATEWAY_RATE_LIMIT_PER_MIN", "6"),
+        ("GATEWAY_RATE_LIMIT_BURST", "1"),
+    ];
+    TestGateway::start(node.address, &limit)
+}
+
 #[test]
 async fn a_spent_allowance_is_refused_and_says_when_to_come_back() {
     let node = Node::start();
@@ -60,13 +69,7 @@ async fn a_spent_allowance_is_refused_and_says_when_to_come_back() {
 #[test]
 async fn denied_calls_are_not_counted() {
     let node = Node::start();
-    let gateway = TestGateway::start(
-        node.address,
-        &[
-            ("GATEWAY_RATE_LIMIT_PER_MIN", "6"),
-            ("GATEWAY_RATE_LIMIT_BURST", "1"),
-        ],
-    );
+    let gateway = one_at_a_time(&node);
     assert_eq!(gateway.call_status(&[]).await, 200);
     for _ in 0..20 {
         assert_eq!(gateway.call_status(&[]).await, 429);
@@ -79,13 +82,7 @@ async fn denied_calls_are_not_counted() {
 #[test]
 async fn a_clock_that_is_set_neither_frees_nor_holds_anybody() {
     let node = Node::start();
-    let gateway = TestGateway::start(
-        node.address,
-        &[
-            ("GATEWAY_RATE_LIMIT_PER_MIN", "6"),
-            ("GATEWAY_RATE_LIMIT_BURST", "1"),
-        ],
-    );
+    let gateway = one_at_a_time(&node);
     assert_eq!(gateway.call_status(&[]).await, 200);
     let now_ms = gateway.clock.now_ms();
     let day_ms = 86_400_000;
