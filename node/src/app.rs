@@ -18,7 +18,7 @@ use archipel_protocol::ids::{Origin, OriginError};
 use archipel_protocol::names::Dialect;
 use tokio_util::sync::CancellationToken;
 
-use crate::audit::{Audit, Flush};
+use crate::audit::Flush;
 use crate::bus::BusActor;
 use crate::cards::key;
 use crate::config::{ConfigSource, NodeSettings};
@@ -42,6 +42,7 @@ use crate::tasks::{recovery, retention};
 use crate::tls::NodeTls;
 
 mod agents;
+mod audit;
 mod bus;
 mod gates;
 mod listener;
@@ -123,7 +124,7 @@ struct Parts {
     bus: Addr<BusActor>,
     feed: Addr<BusFeed>,
     wan: wan::Started,
-    audit: Addr<Audit>,
+    audit: audit::Started,
     health: Arc<Health>,
     drain: CancellationToken,
     replicas: Option<ReplicaPorts>,
@@ -247,7 +248,14 @@ impl Parts {
     /// node from stopping.
     async fn flush_audit(&self) {
         let patience = self.settings.limits.drain_time.max(FLUSH_PATIENCE);
-        if self.audit.send(Flush).timeout(patience).await.is_err() {
+        if self
+            .audit
+            .actor
+            .send(Flush)
+            .timeout(patience)
+            .await
+            .is_err()
+        {
             tracing::error!("the last audit records could not be stored");
         }
     }
@@ -267,7 +275,7 @@ impl Parts {
         let counters = gates::counters(&settings, &stores, &clock, &telemetry)?;
         let (claims, turnstile) = (Arc::clone(&stores.claims), Arc::clone(&counters.turnstile));
         let replay = ReplayGuard::new(claims, turnstile, Arc::clone(&clock)).start();
-        let audit = Audit::new(Arc::clone(&stores.audit), Arc::clone(&clock)).start();
+        let audit = audit::start(&stores, &clock);
         let bus = bus::start(&settings.bus, (dialect, origin), &stores, &clock);
         let guards = (&replay, &audit);
         let peers = peers::start(&stores, decided, &federation, guards, &egress, &clock);
@@ -385,7 +393,7 @@ fn own_origin(settings: &NodeSettings, address: SocketAddr) -> Result<Origin, Or
 
 fn watch_owners(
     health: &Health,
-    (replay, audit): (&Addr<ReplayGuard>, &Addr<Audit>),
+    (replay, audit): (&Addr<ReplayGuard>, &audit::Started),
     agents: &agents::Agents,
     webhooks: &webhooks::Started,
     peers: &peers::Started,
@@ -393,7 +401,7 @@ fn watch_owners(
 ) {
     wan.watch(health);
     watch(health, "replay", replay);
-    watch(health, "audit", audit);
+    watch(health, "audit", &audit.actor);
     watch(health, "registry", &agents.registry);
     watch(health, "control", &agents.control);
     watch(health, "push", &webhooks.notifier);

@@ -1,10 +1,11 @@
 //! Who did what with which right: every security decision leaves a record, refusals too.
 //!
 //! Owns [`Audit`]: the end of the chain and a bounded queue of records on their way to the store, one batch at a time; the
-//! next gathers meanwhile. Answers [`Record`] (at once), [`RecordDurably`] (once it is stored), [`Flush`] and [`Snapshot`].
-//! A record that finds the queue full is dropped, counted, and the number recorded as `audit.dropped`. When the store
-//! fails, records stay queued and are tried again. After a restart the chain goes on from the store's last row.
-//! Read `record` (what a record may say), then `chain` (how records are linked and checked).
+//! next gathers meanwhile. Answers [`Gather`] (comes for what was left at the desk), [`RecordDurably`] (once it is stored),
+//! [`Flush`] and [`Snapshot`]. A record that finds the queue full is dropped, counted, and the number recorded as
+//! `audit.dropped`. When the store fails, records stay queued and are tried again. After a restart the chain goes on from
+//! the store's last row. Read `record` (what a record may say), `desk` (where records are left), then `chain` (how records
+//! are linked and checked).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,9 +23,11 @@ use tokio::sync::oneshot;
 use crate::store::{AuditStore, StoreError};
 use chain::Head;
 pub use chain::{ChainError, Checked, verify_chain};
+pub use desk::{AuditDesk, Gather, Tray};
 pub use record::{AuditAction, AuditOutcome, AuditRecord, AuditText, CallFacts};
 
 mod chain;
+mod desk;
 mod record;
 
 #[cfg(test)]
@@ -39,13 +42,11 @@ const BATCH: usize = 512;
 const REFUSALS: Rule = Rule::per_minute(600, 300);
 /// How often in a row another replica may be faster at adding to the chain that all of them share.
 const RACES: usize = 32;
+/// How long records gather on the desk before they are stored, together. A node that is killed loses what it wrote down in
+/// this time at most, and what was on its way.
+const GATHER: Duration = Duration::from_millis(10);
 /// How long a failing store is left alone.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-
-/// Leaves a record; the sender does not wait for the store.
-#[derive(Debug, Clone, Message)]
-#[rtype(result = "()")]
-pub struct Record(pub AuditRecord);
 
 /// Leaves a record and answers when it is stored.
 #[derive(Debug, Clone, Message)]
@@ -84,6 +85,8 @@ pub struct AuditSnapshot {
 pub struct Audit {
     store: Arc<dyn AuditStore>,
     clock: Arc<dyn Clock>,
+    /// Where others leave records.
+    tray: Tray,
     /// At most [`QUEUE`].
     waiting: VecDeque<Pending>,
     /// `None` until the store's last row was read, and again after a failure: who knows what it took.
@@ -106,10 +109,12 @@ struct Pending {
 }
 
 impl Audit {
-    pub fn new(store: Arc<dyn AuditStore>, clock: Arc<dyn Clock>) -> Self {
+    /// An audit that takes from this tray.
+    pub fn new(store: Arc<dyn AuditStore>, clock: Arc<dyn Clock>, tray: Tray) -> Self {
         Self {
             store,
             clock,
+            tray,
             waiting: VecDeque::new(),
             head: None,
             appending: false,
@@ -129,12 +134,14 @@ impl Actor for Audit {
     }
 }
 
-impl Handler<Record> for Audit {
+impl Handler<Gather> for Audit {
     type Result = ();
 
-    fn handle(&mut self, Record(record): Record, context: &mut Self::Context) {
-        self.take(record, None);
-        self.append_next(context);
+    fn handle(&mut self, _: Gather, context: &mut Self::Context) {
+        context.run_later(GATHER, |audit, context| {
+            audit.empty_tray();
+            audit.append_next(context);
+        });
     }
 }
 
@@ -147,7 +154,12 @@ impl Handler<RecordDurably> for Audit {
         context: &mut Self::Context,
     ) -> Self::Result {
         let (reply, stored) = oneshot::channel();
-        self.take(record, Some(reply));
+        self.empty_tray();
+        self.take(Pending {
+            at_ms: self.clock.now_ms(),
+            record,
+            stored: Some(reply),
+        });
         self.append_next(context);
         Box::pin(async { stored.await.unwrap_or(Err(AuditError::NotStored)) })
     }
@@ -156,8 +168,10 @@ impl Handler<RecordDurably> for Audit {
 impl Handler<Flush> for Audit {
     type Result = ResponseFuture<()>;
 
-    fn handle(&mut self, _: Flush, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, _: Flush, context: &mut Self::Context) -> Self::Result {
         let (reply, flushed) = oneshot::channel();
+        self.empty_tray();
+        self.append_next(context);
         self.flushing.push(reply);
         self.answer_flushes();
         // An error means that the actor ended; nothing more will be stored.
@@ -170,28 +184,31 @@ impl Handler<Snapshot> for Audit {
 
     fn handle(&mut self, _: Snapshot, _: &mut Self::Context) -> Self::Result {
         MessageResult(AuditSnapshot {
-            waiting: self.waiting.len(),
+            waiting: self.tray.len() + self.waiting.len(),
             ..self.counts
         })
     }
 }
 
 impl Audit {
-    fn take(
-        &mut self,
-        record: AuditRecord,
-        stored: Option<oneshot::Sender<Result<(), AuditError>>>,
-    ) {
-        let waited_for = stored.is_some();
-        if !waited_for && record.outcome == AuditOutcome::Refused && !self.may_record_refusal() {
+    /// Queues what was left at the desk.
+    fn empty_tray(&mut self) {
+        let left = self.tray.take();
+        for pending in left.records {
+            self.take(pending);
+        }
+        self.dropped += left.dropped;
+        self.counts.dropped += left.dropped;
+    }
+
+    fn take(&mut self, pending: Pending) {
+        let waited_for = pending.stored.is_some();
+        let is_refusal = pending.record.outcome == AuditOutcome::Refused;
+        if !waited_for && is_refusal && !self.may_record_refusal() {
             return self.count_dropped();
         }
         if self.waiting.len() < QUEUE {
-            self.waiting.push_back(Pending {
-                at_ms: self.clock.now_ms(),
-                record,
-                stored,
-            });
+            self.waiting.push_back(pending);
             return;
         }
         if self.dropped == 0 {
@@ -201,7 +218,7 @@ impl Audit {
             );
         }
         self.count_dropped();
-        answer(stored, Err(AuditError::Full));
+        answer(pending.stored, Err(AuditError::Full));
     }
 
     fn count_dropped(&mut self) {

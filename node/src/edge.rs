@@ -19,7 +19,7 @@ use archipel_protocol::names::Dialect;
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
-use crate::audit::Record;
+use crate::audit::AuditDesk;
 use crate::bus::Deliver;
 use crate::config::{CardCheck, LimitSettings, RootCard};
 use crate::control::Control;
@@ -117,7 +117,7 @@ pub struct Edge {
     /// Envelopes between sites.
     pub wan: WanGate,
     /// Records of decisions.
-    pub audit: Recipient<Record>,
+    pub audit: AuditDesk,
     /// Whether the node can do its work.
     pub health: Arc<Health>,
     /// Fires when streams are to end, because the node stops.

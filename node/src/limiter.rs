@@ -67,6 +67,24 @@ pub struct Call<'a> {
     pub reputation: Option<Reputation<'a>>,
 }
 
+impl<'a> Call<'a> {
+    /// A call of somebody without a reputation.
+    pub const fn of(buckets: &'a [Bucket<'a>]) -> Self {
+        Self {
+            buckets,
+            reputation: None,
+        }
+    }
+}
+
+/// The buckets of limits that were told with their names.
+pub fn buckets(limits: &[(String, Limit)]) -> Vec<Bucket<'_>> {
+    limits
+        .iter()
+        .map(|(key, limit)| Bucket { key, limit: *limit })
+        .collect()
+}
+
 /// How somebody has behaved (contract/public-tier.md 6).
 #[derive(Debug, Clone, Copy)]
 pub struct Reputation<'a> {
@@ -178,10 +196,7 @@ impl Turnstile {
     /// # Errors
     /// How long the caller is to wait.
     pub fn check_denied(&self, bucket: Bucket<'_>) -> Result<(), Held> {
-        let call = Call {
-            buckets: &[bucket],
-            reputation: None,
-        };
+        let call = Call::of(std::slice::from_ref(&bucket));
         let Some(held) = self.denied_again(&call, self.now_us()) else {
             return Ok(());
         };

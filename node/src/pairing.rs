@@ -25,7 +25,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::watch;
 
-use crate::audit::Record;
+use crate::audit::AuditDesk;
 use crate::egress::Egress;
 use crate::federation::Federation;
 use crate::pairing::desk::Desk;
@@ -183,7 +183,7 @@ pub struct PairingPorts {
     /// Takes each invitation once.
     pub claims: Recipient<ClaimId>,
     /// Is told when a peer changes its key.
-    pub audit: Recipient<Record>,
+    pub audit: AuditDesk,
     /// The way to other nodes.
     pub egress: Arc<Egress>,
     /// The time.

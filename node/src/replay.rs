@@ -13,7 +13,7 @@ use archipel_kit::clock::Clock;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::limiter::{Bucket, Call, Limit, Passed, Turnstile};
+use crate::limiter::{Call, Limit, Passed, Turnstile, buckets};
 use crate::store::{Claim, ClaimRequest, ClaimStore, StoreError};
 
 /// Claims that may wait for one guard.
@@ -137,14 +137,8 @@ impl Handler<ClaimCall> for ReplayGuard {
         Box::pin(async move {
             let ClaimCall { claim, limits } = &message;
             let answer = decide_with(claim, now_ms, claim.expires_at_ms, async |request| {
-                let buckets: Vec<Bucket<'_>> = limits
-                    .iter()
-                    .map(|(key, limit)| Bucket { key, limit: *limit })
-                    .collect();
-                let call = Call {
-                    buckets: &buckets,
-                    reputation: None,
-                };
+                let buckets = buckets(limits);
+                let call = Call::of(&buckets);
                 turnstile.pass_once(&*claims, request, call).await
             });
             let answer = answer

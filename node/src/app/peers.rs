@@ -6,9 +6,8 @@ use actix::{Actor, Addr};
 use archipel_kit::clock::Clock;
 use archipel_protocol::ids::Origin;
 
-use super::StartError;
 use super::stores::Stores;
-use crate::audit::Audit;
+use super::{StartError, audit};
 use crate::config::NodeSettings;
 use crate::edge::peers_admin::{Guests, PeerDesk};
 use crate::egress::Egress;
@@ -27,7 +26,7 @@ pub(super) fn start(
     stores: &Stores,
     kept: &PeerRows,
     federation: &Arc<Federation>,
-    (replay, audit): (&Addr<ReplayGuard>, &Addr<Audit>),
+    (replay, audit): (&Addr<ReplayGuard>, &audit::Started),
     egress: &Arc<Egress>,
     clock: &Arc<dyn Clock>,
 ) -> Started {
@@ -35,7 +34,7 @@ pub(super) fn start(
         federation: Arc::clone(federation),
         store: Arc::clone(&stores.peers),
         claims: replay.clone().recipient(),
-        audit: audit.clone().recipient(),
+        audit: audit.desk.clone(),
         egress: Arc::clone(egress),
         clock: Arc::clone(clock),
         seed: federation.own_keys().map(|keys| keys.seed),

@@ -76,7 +76,7 @@ impl Parts {
             bus: self.bus.clone().recipient(),
             feed: self.feed.clone().recipient(),
             wan: self.wan.gate.clone(),
-            audit: self.audit.clone().recipient(),
+            audit: self.audit.desk.clone(),
             health: Arc::clone(&self.health),
             drain: self.drain.clone(),
             metrics: self.edge_metrics.clone(),

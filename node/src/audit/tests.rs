@@ -55,8 +55,11 @@ impl AuditStore for Fickle {
     }
 }
 
-fn start(store: &Arc<Fickle>) -> Addr<Audit> {
-    Audit::new(store.clone(), Arc::new(ManualClock::new(1000))).start()
+fn start(store: &Arc<Fickle>) -> (Addr<Audit>, AuditDesk) {
+    let (clock, tray) = (Arc::new(ManualClock::new(1000)), Tray::default());
+    let audit = Audit::new(store.clone(), clock.clone(), tray.clone()).start();
+    let desk = AuditDesk::new(tray, audit.clone().recipient(), clock);
+    (audit, desk)
 }
 
 fn accepted() -> AuditRecord {
@@ -80,9 +83,9 @@ async fn bodies(store: &Fickle) -> Vec<String> {
 #[actix::test]
 async fn records_are_chained_in_their_order() {
     let store = Fickle::new(100);
-    let audit = start(&store);
+    let (audit, desk) = start(&store);
     for request in 0..5 {
-        audit.send(Record(refused(request))).await.unwrap();
+        desk.leave(refused(request));
     }
     audit.send(Flush).await.unwrap();
     let bodies = bodies(&store).await;
@@ -106,7 +109,7 @@ async fn records_are_chained_in_their_order() {
 async fn a_new_actor_continues_the_chain() {
     let store = Fickle::new(100);
     for request in 0..3 {
-        let audit = start(&store);
+        let (audit, _) = start(&store);
         audit
             .send(RecordDurably(refused(request)))
             .await
@@ -119,7 +122,7 @@ async fn a_new_actor_continues_the_chain() {
 #[actix::test]
 async fn records_gather_while_one_append_is_under_way() {
     let store = Fickle::new(2);
-    let audit = start(&store);
+    let (audit, _) = start(&store);
     let answers =
         join_all((0..200).map(|request| audit.send(RecordDurably(refused(request))))).await;
     assert!(answers.into_iter().all(|answer| answer.unwrap().is_ok()));
@@ -128,12 +131,48 @@ async fn records_gather_while_one_append_is_under_way() {
 }
 
 #[actix::test]
+async fn records_gather_on_the_desk_for_a_moment() {
+    tokio::time::pause();
+    let store = Fickle::new(1);
+    let (audit, desk) = start(&store);
+    for request in 0..5 {
+        desk.leave(refused(request));
+    }
+    // The audit has been told by now, and waits for more.
+    assert_eq!(audit.send(Snapshot).await.unwrap().waiting, 5);
+    for request in 5..10 {
+        desk.leave(refused(request));
+    }
+    tokio::time::sleep(2 * GATHER).await;
+    let snapshot = audit.send(Snapshot).await.unwrap();
+    assert_eq!((snapshot.waiting, snapshot.stored), (0, 10));
+    assert_eq!(store.appends.load(Ordering::Relaxed), 1);
+}
+
+#[actix::test]
+async fn whoever_waits_for_a_record_waits_for_those_before_it() {
+    let store = Fickle::new(1);
+    let (audit, desk) = start(&store);
+    desk.leave(refused(0));
+    let durably = audit.send(RecordDurably(refused(1))).await.unwrap();
+    assert_eq!(durably, Ok(()));
+    let bodies = bodies(&store).await;
+    assert!(matches!(bodies.as_slice(), [first, _] if first.contains("\"requestId\":\"0\"")));
+}
+
+#[actix::test]
 async fn what_finds_no_place_is_counted_and_recorded() {
+    tokio::time::pause();
     let store = Fickle::new(0);
-    let audit = start(&store);
-    // The first is on its way to the store, and so makes room for one more.
-    for _ in 0..QUEUE + 4 {
-        audit.send(Record(accepted())).await.unwrap();
+    let (audit, desk) = start(&store);
+    // What is on its way to the store has made room for as much.
+    for _ in 0..BATCH {
+        desk.leave(accepted());
+    }
+    tokio::time::sleep(2 * GATHER).await;
+    // The desk has as much room as the queue; what it has no place for, and what the queue has none for, is counted.
+    for _ in 0..QUEUE + 3 {
+        desk.leave(accepted());
     }
     assert_eq!(
         audit.send(RecordDurably(refused(0))).await.unwrap(),
@@ -151,7 +190,7 @@ async fn what_finds_no_place_is_counted_and_recorded() {
     assert!(dropped.iter().all(|body| body.contains("\"count\":4")));
     assert_eq!(
         verify_chain(&*store).await.unwrap().records,
-        QUEUE as u64 + 2
+        (BATCH + QUEUE) as u64 + 1
     );
     assert_eq!(audit.send(Snapshot).await.unwrap().dropped, 4);
 }
@@ -159,11 +198,11 @@ async fn what_finds_no_place_is_counted_and_recorded() {
 #[actix::test]
 async fn a_flood_of_refusals_is_counted_not_kept() {
     let store = Fickle::new(1_000_000);
-    let audit = start(&store);
+    let (audit, desk) = start(&store);
     for request in 0..5000 {
-        audit.send(Record(refused(request))).await.unwrap();
+        desk.leave(refused(request));
     }
-    audit.send(Record(accepted())).await.unwrap();
+    desk.leave(accepted());
     audit.send(Flush).await.unwrap();
 
     let bodies = bodies(&store).await;
@@ -184,13 +223,13 @@ async fn a_flood_of_refusals_is_counted_not_kept() {
 async fn a_failing_store_loses_nothing_that_was_queued() {
     tokio::time::pause();
     let store = Fickle::new(100);
-    let audit = start(&store);
+    let (audit, desk) = start(&store);
     store.broken.store(true, Ordering::Relaxed);
     assert_eq!(
         audit.send(RecordDurably(refused(0))).await.unwrap(),
         Err(AuditError::NotStored)
     );
-    audit.send(Record(refused(1))).await.unwrap();
+    desk.leave(refused(1));
     assert_eq!(store.appends.load(Ordering::Relaxed), 1);
     assert_eq!(audit.send(Snapshot).await.unwrap().waiting, 2);
 

@@ -13,7 +13,7 @@ use actix_web::HttpRequest;
 use actix_web::http::header::{AUTHORIZATION, HeaderName};
 use archipel_protocol::names::Dialect;
 
-use crate::audit::{AuditAction, AuditOutcome, AuditRecord, Record};
+use crate::audit::{AuditAction, AuditOutcome, AuditRecord};
 use crate::edge::Edge;
 use crate::error::{Failure, Gate, Tier};
 use crate::federation::acting::Behind;
@@ -381,8 +381,5 @@ pub(super) fn record(
     record.client = came.client(edge);
     record.request_id = came.request_id().map(Into::into);
     fill(&mut record);
-    // A full queue is counted, and recorded, by the audit itself as far as it can see it.
-    if edge.audit.try_send(Record(record)).is_err() {
-        tracing::warn!("an audit record was dropped: the audit is behind");
-    }
+    edge.audit.leave(record);
 }

@@ -7,7 +7,7 @@ use archipel_protocol::federation::succession::{PublishedKey, Succession, succes
 use archipel_protocol::federation::{PeerKey, keys};
 use archipel_protocol::ids::Origin;
 
-use crate::audit::{AuditAction, AuditOutcome, AuditRecord, Record};
+use crate::audit::{AuditAction, AuditOutcome, AuditRecord};
 use crate::federation::peers::{MAX_KEYS, Peer, PeerSource};
 use crate::pairing::PairingError;
 use crate::pairing::book::{Book, Followed, PairedKey, PairedPeer, keep_followed, keep_peer};
@@ -69,9 +69,7 @@ impl Desk {
             reason: Some("new_key"),
             ..AuditRecord::new(AuditAction::PeerChanged, AuditOutcome::Accepted)
         };
-        if self.ports.audit.try_send(Record(record)).is_err() {
-            tracing::warn!("an audit record was dropped: the audit is behind");
-        }
+        self.ports.audit.leave(record);
     }
 }
 

@@ -17,7 +17,7 @@ use crate::error::{Failure, Gate, Tier};
 use crate::federation::{
     FederationRefusal, Proof, RefusalKind, Toll, Verified, VerifyPeer, of_caller,
 };
-use crate::limiter::{Bucket, Call, Passed};
+use crate::limiter::{Call, Passed, buckets};
 
 /// Who came through federation, in the order of the contract.
 pub(super) async fn recognise(
@@ -121,15 +121,7 @@ async fn pass(came: &dyn Came, edge: &Edge, caller: &Caller) -> Passed {
     if limits.is_empty() {
         return Ok(());
     }
-    let buckets: Vec<Bucket<'_>> = limits
-        .iter()
-        .map(|(key, limit)| Bucket { key, limit: *limit })
-        .collect();
-    let call = Call {
-        buckets: &buckets,
-        reputation: None,
-    };
-    edge.turnstile.pass(call).await
+    edge.turnstile.pass(Call::of(&buckets(&limits))).await
 }
 
 fn toll(came: &dyn Came, edge: &Edge) -> Toll {
