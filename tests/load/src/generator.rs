@@ -87,6 +87,14 @@ impl Generator {
         }
     }
 
+    /// Makes ready what can be made ready of what is asked for so long.
+    ///
+    /// # Errors
+    /// When a token cannot be minted.
+    pub(crate) fn prepare(&mut self, time: Duration) -> anyhow::Result<()> {
+        self.shared.template.mint_ahead(time)
+    }
+
     /// Asks until then. Must run inside a `LocalSet`.
     ///
     /// # Errors

@@ -216,10 +216,11 @@ async fn measure(
     if servers.target.asks == Asks::Denial {
         use_up(&servers.target, clock).await?;
     }
+    let time = Duration::from_secs(arguments.seconds);
+    generator.prepare(WARM_UP + time)?;
     generator.run(Until::Time(WARM_UP)).await?;
     let foreign = Foreign::start(&servers.all())?;
     let cpu_before = servers.measured.cpu()?;
-    let time = Duration::from_secs(arguments.seconds);
     let until = row
         .pace()
         .map_or(Until::Time(time), |pace| Until::Paced(time, pace));
