@@ -23,7 +23,7 @@ mod multiples;
 /// Good signatures after which a key gets its table, which takes as long to make as the table saves in so many more.
 const OFTEN: u32 = 64;
 
-/// Tables of one verifier: thirty megabytes.
+/// Tables of one verifier: 32 MiB.
 const TABLES: u32 = 64;
 
 /// Those of the point that all keys are multiples of.

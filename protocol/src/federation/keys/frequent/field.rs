@@ -43,6 +43,12 @@ impl Field {
         self.to_bytes()[0] & 1 == 1
     }
 
+    /// Its lowest bits: something of it, for whoever wants it to be near.
+    #[inline(always)]
+    pub(super) const fn lowest(&self) -> u64 {
+        self.0.0[0]
+    }
+
     #[inline(always)]
     fn uncarried(self) -> Uncarried {
         let mut number = Uncarried(fiat::fiat_25519_loose_field_element([0; 5]));
