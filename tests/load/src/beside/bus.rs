@@ -117,7 +117,7 @@ pub(super) async fn over_redis(
     let rates = beside(ours, (raw, channel), messages, clock).await?;
     Ok(rates.compared([
         "bus over Redis, seal and publish",
-        "the same, the raw client's in batches made by hand",
+        "bus over Redis, the same against batches made by hand",
         "bus over Redis, receive and open",
     ]))
 }
@@ -134,7 +134,7 @@ pub(super) async fn over_nats(
     let rates = beside(ours, (raw, &subject), messages, clock).await?;
     Ok(rates.compared([
         "bus over NATS, seal and publish",
-        "the same, the raw client's in batches made by hand",
+        "bus over NATS, the same against batches made by hand",
         "bus over NATS, receive and open",
     ]))
 }
