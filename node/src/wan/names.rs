@@ -35,12 +35,6 @@ pub(crate) fn message_id(name: RowName) -> String {
     hex::encode(name.0)
 }
 
-/// Whether that is what a node like this one calls the letter with an envelope.
-pub(crate) fn is_message_id(text: &str, name: RowName) -> bool {
-    let mut bytes = [0; 16];
-    hex::decode_to_slice(text, &mut bytes).is_ok() && bytes == name.0
-}
-
 fn digest(parts: [&str; 3]) -> RowName {
     let mut hash = Sha256::new();
     for part in parts {
@@ -80,15 +74,6 @@ mod tests {
         let answer = envelope("https://b.example", "corr-0001");
         assert_eq!(lane(&one), lane(&answer));
         assert_ne!(of_message(&one, "id-1"), of_message(&answer, "id-1"));
-    }
-
-    #[test]
-    fn a_letter_is_called_as_its_envelope_is() {
-        let [one, other] =
-            ["corr-0001", "corr-0002"].map(|id| of(&envelope("https://a.example", id)));
-        assert!(is_message_id(&message_id(one), one));
-        assert!(!is_message_id(&message_id(one), other));
-        assert!(!is_message_id("corr-0001", one));
     }
 
     #[test]

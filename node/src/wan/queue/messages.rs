@@ -55,12 +55,9 @@ impl Parcel {
             body,
         } = self;
         let envelope = &message.envelope;
-        let name = names::of(envelope);
-        // A node like this one calls the message as its envelope is called, which says nothing more.
-        let message_id = message_id.filter(|id| !names::is_message_id(id, name));
         let body = body.unwrap_or_else(|| message.encode().into());
         let row = NewRow {
-            name,
+            name: names::of(envelope),
             message: message_id.map(|id| names::of_message(envelope, &id)),
             lane: Some(names::lane(envelope)),
             body: body.clone(),

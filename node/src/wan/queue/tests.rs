@@ -14,6 +14,7 @@ use crate::registry::AgentTable;
 use crate::store::memory::MemoryWan;
 use crate::wan::calls::{Deliver, Posted, Seen};
 use crate::wan::effects::Effects;
+use crate::wan::names;
 use crate::wan::place::Places;
 use crate::wan::seals::tests::federation;
 use crate::wan::worker::Worker;
@@ -163,8 +164,16 @@ async fn an_envelope_has_one_effect() {
     assert_eq!(taken, [Taken::First, Taken::Repeated]);
     let renamed = parcel("corr-0002", Some("id-1"));
     assert_eq!(take(&queue, vec![one, renamed]).await, [Taken::Repeated; 2]);
-    let (correlation_id, _) = scene.told.recv().await.unwrap();
-    assert_eq!(correlation_id, "corr-0001");
+    // Also when the message is called as a node calls it.
+    let three = parcel("corr-0003", None);
+    let id = names::message_id(names::of(&three.message.envelope));
+    let both = ["corr-0003", "corr-0004"].map(|name| parcel(name, Some(&id)));
+    let taken = take(&queue, both.to_vec()).await;
+    assert_eq!(taken, [Taken::First, Taken::Repeated]);
+    for expected in ["corr-0001", "corr-0003"] {
+        let (correlation_id, _) = scene.told.recv().await.unwrap();
+        assert_eq!(correlation_id, expected);
+    }
     while queue.send(Look).await.unwrap().unwrap().in_hand > 0 {
         tokio::task::yield_now().await;
     }
