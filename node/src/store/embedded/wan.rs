@@ -20,10 +20,10 @@ mod changes;
 
 /// A row waits while it is due some time; it is dead while it has a reason. Few rows are in an index besides that of their
 /// names: those whose message has a name of its own, those that wait, which most leave soon, and those that are dead.
-/// Numbers ascend as long as there are rows.
+/// No number is given twice: whoever comes late with one must not settle another row.
 pub(super) const TABLES: &str = "
     CREATE TABLE wan_in (
-        number   INTEGER PRIMARY KEY,
+        number   INTEGER PRIMARY KEY AUTOINCREMENT,
         name     BLOB    NOT NULL UNIQUE,
         message  BLOB,
         lane     BLOB,
@@ -38,7 +38,7 @@ pub(super) const TABLES: &str = "
     CREATE INDEX wan_in_lane ON wan_in (lane, number) WHERE due_ms IS NOT NULL;
     CREATE INDEX wan_in_dead ON wan_in (number) WHERE reason IS NOT NULL;
     CREATE TABLE wan_out (
-        number   INTEGER PRIMARY KEY,
+        number   INTEGER PRIMARY KEY AUTOINCREMENT,
         name     BLOB    NOT NULL UNIQUE,
         message  BLOB,
         lane     BLOB,
