@@ -34,6 +34,7 @@ contract!(
     dead_rows_are_kept_and_tried_again,
     no_more_wait_than_may,
     settled_rows_are_forgotten_with_their_names,
+    no_number_is_given_twice,
     many_put_one_row_once,
 );
 
@@ -263,6 +264,20 @@ async fn settled_rows_are_forgotten_with_their_names(store: &dyn WanStore) {
         matches!(kept[..], [Kept::First { .. }, Kept::Repeated]),
         "what waits is not forgotten: {kept:?}"
     );
+}
+
+async fn no_number_is_given_twice(store: &dyn WanStore) {
+    let side = WanSide::In;
+    let first = numbers(store, side, vec![row(1)]).await;
+    let done = vec![(first[0], Settlement::Done)];
+    store.settle(side, done).await.unwrap();
+    let none = WanRetention {
+        keep_for_ms: 0,
+        keep_count: 0,
+    };
+    assert_eq!(store.forget(side, none, NOW, 10).await, Ok(1));
+    let second = numbers(store, side, vec![row(2)]).await;
+    assert!(second[0] > first[0], "{first:?} {second:?}");
 }
 
 async fn many_put_one_row_once(store: &dyn WanStore) {
