@@ -232,6 +232,8 @@ struct RunningTurn {
     executor: Arc<dyn AgentExecutor>,
     /// Fired when the task ended without the agent.
     canceled: CancellationToken,
+    /// Fired when the store has the task.
+    kept: Option<CancellationToken>,
     /// The running executor; it names the turn, too.
     steps: SpawnHandle,
     /// Ends the turn: at its limit, or after the grace once it was told to stop.

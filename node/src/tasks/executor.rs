@@ -116,6 +116,9 @@ pub struct Turn {
     pub memory: Option<Json>,
     /// `traceparent` of the request, to be handed on.
     pub traceparent: Option<String>,
+    /// Fires when the store has the task: no outcome finds it earlier. Only for an executor whose messages are
+    /// [on their way](AgentExecutor::is_posted) during a turn.
+    pub kept: Option<CancellationToken>,
     /// Fires when the task ends without its agent: the client canceled it, or it went beyond a limit. The executor
     /// should tell the agent and end soon. What it still tells is dropped.
     pub canceled: CancellationToken,

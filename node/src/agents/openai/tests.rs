@@ -140,6 +140,7 @@ fn turn(parts: Value, memory: Option<Json>) -> Turn {
         extensions: None,
         task: None,
         traceparent: None,
+        kept: None,
         canceled: CancellationToken::new(),
     }
 }

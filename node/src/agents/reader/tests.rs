@@ -31,6 +31,7 @@ fn turn(text: &str) -> Turn {
         extensions: None,
         task: None,
         traceparent: None,
+        kept: None,
         canceled: CancellationToken::new(),
     }
 }

@@ -84,6 +84,7 @@ fn turn_of(canceled: &CancellationToken) -> Turn {
         extensions: None,
         task: None,
         traceparent: None,
+        kept: None,
         canceled: canceled.clone(),
     }
 }

@@ -315,6 +315,7 @@ fn turn(memory: Option<Json>) -> Turn {
         extensions: None,
         task: None,
         traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
+        kept: None,
         canceled: CancellationToken::new(),
     }
 }

@@ -119,6 +119,9 @@ impl TaskActor {
                 self.commits.kept = through;
                 self.tell_webhooks();
                 self.change_is_kept();
+                if let Some(kept) = self.turn.as_mut().and_then(|turn| turn.kept.take()) {
+                    kept.cancel();
+                }
                 if self.turn.is_none() {
                     self.give_place_back(ctx);
                 }

@@ -91,11 +91,12 @@ impl TaskActor {
                 .reads_task()
                 .then(|| Arc::new(self.record.task.clone())),
             traceparent: setup.traceparent,
+            kept: executor.is_posted().then(CancellationToken::new),
             ..self.turn_on(message)
         };
-        let canceled = turn.canceled.clone();
+        let signals = (turn.canceled.clone(), turn.kept.clone());
         let steps = TurnSteps::run(Arc::clone(&executor), turn);
-        self.follow(executor, canceled, steps, ctx);
+        self.follow(executor, signals, steps, ctx);
     }
 
     pub(super) fn work_begins(&mut self) {
@@ -117,13 +118,13 @@ impl TaskActor {
                 task: Some(Arc::new(self.record.task.clone())),
                 ..self.turn_on(message)
             };
-            let canceled = turn.canceled.clone();
-            TurnSteps::resume(Arc::clone(&executor), turn).map(|steps| (canceled, steps))
+            let signals = (turn.canceled.clone(), turn.kept.clone());
+            TurnSteps::resume(Arc::clone(&executor), turn).map(|steps| (signals, steps))
         });
         match steps {
-            Some((canceled, steps)) => {
+            Some((signals, steps)) => {
                 tracing::info!(task.id = %self.id, "a turn that was interrupted goes on");
-                self.follow(executor, canceled, steps, ctx);
+                self.follow(executor, signals, steps, ctx);
                 if let Some(place) = &mut self.place {
                     place.patience = Some(ctx.run_later(SILENT_IN_PLACE, |actor, ctx| {
                         actor.give_place_back(ctx);
@@ -156,6 +157,7 @@ impl TaskActor {
             task: None,
             memory: self.record.memory.clone(),
             traceparent: None,
+            kept: None,
             canceled: CancellationToken::new(),
         }
     }
@@ -163,7 +165,7 @@ impl TaskActor {
     fn follow(
         &mut self,
         executor: Arc<dyn AgentExecutor>,
-        canceled: CancellationToken,
+        (canceled, kept): (CancellationToken, Option<CancellationToken>),
         steps: TurnSteps,
         ctx: &mut Context<Self>,
     ) {
@@ -171,6 +173,7 @@ impl TaskActor {
         self.turn = Some(RunningTurn {
             executor,
             canceled,
+            kept,
             steps,
             timer: None,
         });

@@ -1,7 +1,7 @@
 //! Nothing is shown before it is kept, whatever the store does.
 
 use super::*;
-use crate::tasks::machine::TurnRefusal;
+use crate::tasks::machine::{Record, TurnRefusal};
 
 #[actix::test]
 async fn nothing_is_shown_before_it_is_kept() {
@@ -21,6 +21,39 @@ async fn nothing_is_shown_before_it_is_kept() {
             "statusUpdate TASK_STATE_COMPLETED",
         ]
     );
+}
+
+#[actix::test]
+async fn a_message_that_is_posted_goes_when_its_task_is_kept() {
+    struct Posts(Mutex<Option<oneshot::Sender<()>>>);
+    impl AgentExecutor for Posts {
+        fn run(self: Arc<Self>, turn: Turn, events: TurnEvents) -> TurnFuture {
+            async move {
+                let memory = Json::read("1").unwrap();
+                events.tell(TurnEvent::Remember(memory)).await?;
+                turn.kept.unwrap().cancelled().await;
+                self.0.lock().take().unwrap().send(()).unwrap();
+                std::future::pending().await
+            }
+            .boxed_local()
+        }
+
+        fn is_posted(&self) -> bool {
+            true
+        }
+    }
+    let world = World::on(ScriptedStore::new(0));
+    let (posted, mut goes) = oneshot::channel();
+    let agent: Arc<dyn AgentExecutor> = Arc::new(Posts(Mutex::new(Some(posted))));
+    let feed = world.stream(&agent);
+    quiet().await;
+    assert!(goes.try_recv().is_err());
+    world.store.let_through(1);
+    quiet().await;
+    assert_eq!(goes.try_recv(), Ok(()));
+    let id = id_of(&answered(feed).await.unwrap().next().await.unwrap());
+    let kept = world.store.load(id).await.unwrap().unwrap();
+    assert_eq!(Record::restore(&kept).unwrap().memory.unwrap().text(), "1");
 }
 
 #[actix::test]

@@ -46,6 +46,7 @@ where
         accepted_output_modes: Vec::new(),
         extensions: None,
         task: None,
+        kept: None,
         canceled: CancellationToken::new(),
     };
     let executor = Does(move |events| run(events).boxed_local());

@@ -1,8 +1,8 @@
 //! An agent of a peer that is called by envelope: our side of such a task.
 //!
-//! A turn writes one letter, has it kept with the task, hands it to the outbox and waits. The outcome does not come here:
-//! it is reported to the task, which ends the turn; what ends it here is that nothing came in time. A turn that was left is
-//! taken up where it was: a letter that was handed over is not handed over again.
+//! A turn writes one letter, has it kept with the task, then hands it to the outbox and waits. The outcome does not come
+//! here: it is reported to the task, which ends the turn; what ends it here is that nothing came in time. A turn that was
+//! left is taken up where it was: a letter that was handed over is not handed over again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -124,6 +124,10 @@ impl PostedAgent {
     ) -> Result<(), ExecutorFailure> {
         let waiting = async {
             if let Some(parcel) = parcel {
+                // An answer may come at once, and finds the task in the store.
+                if let Some(kept) = &turn.kept {
+                    kept.cancelled().await;
+                }
                 self.hand_over(parcel, until_ms).await?;
             }
             // Also where it was remembered before: whoever tells something waits for nobody.
@@ -270,6 +274,7 @@ mod tests {
             task: None,
             memory,
             traceparent: None,
+            kept: None,
             canceled: CancellationToken::new(),
         }
     }
@@ -322,6 +327,25 @@ mod tests {
             assert_eq!(taken.load(Ordering::SeqCst), handed_over);
             assert_eq!(again.last().unwrap().letter, None);
         }
+        // While the store does not have the task, an outcome would not find it.
+        let unkept = Turn {
+            kept: Some(CancellationToken::new()),
+            ..turn(None, "hello")
+        };
+        let before = taken.load(Ordering::SeqCst);
+        let waits = tokio::time::timeout(
+            LIFE * 2,
+            run(|events| sending().run(unkept.clone(), events)),
+        );
+        assert!(waits.await.is_err());
+        assert_eq!(taken.load(Ordering::SeqCst), before);
+        unkept.kept.iter().for_each(CancellationToken::cancel);
+        run(|events| sending().run(unkept.clone(), events))
+            .await
+            .1
+            .unwrap_err();
+        assert_eq!(taken.load(Ordering::SeqCst), before + 1);
+
         let large = "x".repeat(5000);
         let (kept, ended) = run(|events| sending().run(turn(None, &large), events)).await;
         assert!(
