@@ -133,7 +133,7 @@ fn gateway(book: &Book) -> Vec<File> {
 /// Everything that was acknowledged is on disk: the nodes keep their tasks here.
 fn redis(site: &SiteBook) -> String {
     format!(
-        "port 6379\nbind 0.0.0.0\ndir /data\nappendonly yes\nappendfsync everysec\nrequirepass {}\n",
+        "port 6379\nbind 0.0.0.0\ndir /data\nappendonly yes\nappendfsync always\nrequirepass {}\n",
         site.redis_password
     )
 }

@@ -114,7 +114,12 @@ impl NodeProcess {
             tokio::net::TcpStream::connect(&address).await.ok()
         })
         .await;
-        assert_eq!(client.get("/readyz").await.status, 200);
+        // What it needs may be slow to come back, too.
+        until("a node that is ready", async || {
+            let ready = client.get("/readyz").await;
+            (ready.status == 200).then_some(())
+        })
+        .await;
     }
 }
 
