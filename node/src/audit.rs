@@ -2,10 +2,10 @@
 //!
 //! Owns [`Audit`]: the end of the chain and a bounded queue of records on their way to the store, one batch at a time; the
 //! next gathers meanwhile. Answers [`Gather`] (comes for what was left at the desk), [`RecordDurably`] (once it is stored),
-//! [`Flush`] and [`Snapshot`]. A record that finds the queue full is dropped, counted, and the number recorded as
+//! [`ReadRecords`], [`Flush`] and [`Snapshot`]. A record that finds the queue full is dropped, counted, and the number recorded as
 //! `audit.dropped`. When the store fails, records stay queued and are tried again. After a restart the chain goes on from
 //! the store's last row. Read `record` (what a record may say), `desk` (where records are left), then `chain` (how records
-//! are linked and checked).
+//! are linked and checked) and `reading`.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -22,12 +22,14 @@ use tokio::sync::oneshot;
 
 use crate::store::{AuditStore, StoreError};
 use chain::Head;
-pub use chain::{ChainError, Checked, verify_chain};
+pub use chain::{ChainError, Checked, Links, verify_chain};
 pub use desk::{AuditDesk, Gather, Tray};
+pub use reading::{KeptRecord, ReadRecords};
 pub use record::{AuditAction, AuditOutcome, AuditRecord, AuditText, CallFacts};
 
 mod chain;
 mod desk;
+mod reading;
 mod record;
 
 #[cfg(test)]
@@ -71,6 +73,9 @@ pub enum AuditError {
     /// The store did not take it; it is tried again, but nobody can rely on it.
     #[error("the audit record could not be stored")]
     NotStored,
+    /// What is kept cannot be shown now.
+    #[error("the audit chain cannot be read")]
+    NotRead,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]

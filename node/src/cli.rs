@@ -1,5 +1,5 @@
 //! The command line of `archipel`. Read `serve` (a node), `node` (which one a command speaks to), `call` (one call to an
-//! agent), `agents` (which there are), `peers` (whom it trusts), `bus`, `wan`
+//! agent), `agents` (which there are), `peers` (whom it trusts), `audit` (what it wrote down), `bus`, `wan`
 //! (what goes between sites), `card`, `keys`.
 
 use std::io::{self, Write};
@@ -12,6 +12,7 @@ use clap::{Parser, Subcommand};
 use crate::config::{ConfigSource, NodeSettings};
 
 mod agents;
+mod audit;
 mod bus;
 mod call;
 mod card;
@@ -51,6 +52,8 @@ enum Action {
     Agents(agents::Agents),
     /// Invites, accepts, shows, suspends and revokes peers of a node that runs, and changes its key.
     Peers(peers::Peers),
+    /// Shows who did what with which right, and checks that nobody has changed that since.
+    Audit(audit::Audit),
     /// Shows what happens at a site.
     Bus(bus::Bus),
     /// Sends envelopes to other sites, and shows those that nobody sees to any more.
@@ -88,6 +91,7 @@ pub async fn run(command: Command) -> ExitCode {
             agents::agents(agents, &config_file(command.config, &quiet)).await
         }
         Action::Peers(peers) => peers::peers(peers, &config_file(command.config, &quiet)).await,
+        Action::Audit(audit) => audit::audit(audit, &config_file(command.config, &quiet)).await,
         Action::Bus(bus) => bus::bus(bus, &config_file(command.config, &quiet)).await,
         Action::Wan(wan) => wan::wan(wan, &config_file(command.config, &quiet)).await,
     };

@@ -3,7 +3,7 @@
 //! Children, in that order: `trace` (whose trace it is part of), `limits` (bounds), `auth` (who calls), `client` (from
 //! where), `public` (strangers), `binding` (how A2A is spoken: `rpc` and `rest`),
 //! `operation` (what an agent of ours is asked for) with `sse` (its stream) and `cut` (where it ends early), `peer` (an agent
-//! of a peer), `card`, `operator` (health, metrics, the bus from outside), `events` (the bus, watched), `wan` (envelopes
+//! of a peer), `card`, `operator` (health, metrics, the bus from outside), `events` (the bus, watched), `audit` (what was written down), `wan` (envelopes
 //! between sites), `via` (calls that go by envelope) and `post` (those that come by one).
 
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use archipel_protocol::names::Dialect;
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
-use crate::audit::AuditDesk;
+use crate::audit::{AuditDesk, ReadRecords};
 use crate::bus::Deliver;
 use crate::config::{CardCheck, LimitSettings, RootCard};
 use crate::control::Control;
@@ -36,6 +36,7 @@ use crate::role::Role;
 use crate::supervise::Health;
 use crate::tasks::Tasks;
 
+mod audit;
 pub mod auth;
 mod binding;
 mod card;
@@ -118,6 +119,8 @@ pub struct Edge {
     pub wan: WanGate,
     /// Records of decisions.
     pub audit: AuditDesk,
+    /// Those that are kept.
+    pub records: Recipient<ReadRecords>,
     /// Whether the node can do its work.
     pub health: Arc<Health>,
     /// Fires when streams are to end, because the node stops.
@@ -410,6 +413,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
             web::post().to(control::shift),
         ))
         .service(only(&["/api/events"], web::get().to(events::watch)))
+        .service(only(&["/api/audit"], web::get().to(audit::page)))
         .configure(mesh::routes)
         .configure(wan::routes)
         .service(only(&["/livez"], web::get().to(operator::live)))

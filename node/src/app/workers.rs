@@ -77,6 +77,7 @@ impl Parts {
             feed: self.feed.clone().recipient(),
             wan: self.wan.gate.clone(),
             audit: self.audit.desk.clone(),
+            records: self.audit.actor.clone().recipient(),
             health: Arc::clone(&self.health),
             drain: self.drain.clone(),
             metrics: self.edge_metrics.clone(),

@@ -39,18 +39,42 @@ pub enum ChainError {
 
 /// Reads the whole chain and checks every link.
 pub async fn verify_chain(store: &dyn AuditStore) -> Result<Checked, ChainError> {
-    let mut head = Head::of(None);
+    let mut links = Links::default();
     loop {
-        let page = store.page(head.seq, PAGE).await?;
+        let page = store.page(links.0.seq, PAGE).await?;
         if page.is_empty() {
-            return Ok(Checked {
-                records: head.seq,
-                last_hash: head.hash,
-            });
+            return Ok(links.checked());
         }
         for row in &page {
-            head = head.follow(row)?;
+            links.follow(row)?;
         }
+    }
+}
+
+/// Checks a chain link by link, from its first record on.
+#[derive(Debug)]
+pub struct Links(Head);
+
+impl Links {
+    /// # Errors
+    /// When `row` is not the next link.
+    pub fn follow(&mut self, row: &AuditRow) -> Result<(), ChainError> {
+        self.0 = self.0.follow(row)?;
+        Ok(())
+    }
+
+    /// What was followed so far.
+    pub fn checked(&self) -> Checked {
+        Checked {
+            records: self.0.seq,
+            last_hash: self.0.hash,
+        }
+    }
+}
+
+impl Default for Links {
+    fn default() -> Self {
+        Self(Head::of(None))
     }
 }
 

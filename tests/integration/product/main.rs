@@ -2,8 +2,8 @@
 //!
 //! Read `bad_input` first: it is what the edge refuses, in the order in which it looks. Then what it is all for: `tasks`,
 //! `streams`, `bindings`, `webhooks`, `upstream`, `agents`, `federation`, `outbound`, `proxy`, `views`, `roster`, `pairing`,
-//! `tls`, `cards`; and what operators rely on: `durability`, `replicas`, `replays`, `startup`, `operator`, `bus`, `nats`,
-//! `wan`, `tracing`. Who is let in: `clients` (from where), `gates`, `public`, and the contract's own cases in `vectors`.
+//! `tls`, `cards`; and what operators rely on: `durability`, `replicas`, `replays`, `startup`, `operator`, `audit`, `bus`,
+//! `nats`, `wan`, `tracing`. Who is let in: `clients` (from where), `gates`, `public`, and the contract's own cases in `vectors`.
 #![cfg(test)]
 #![expect(
     clippy::unwrap_used,
@@ -13,6 +13,7 @@
 )]
 
 mod agents;
+mod audit;
 mod bad_input;
 mod bindings;
 mod bus;
