@@ -4,27 +4,26 @@
 //! claimed after everything else about it was found good, and when that cannot be decided the caller is refused.
 //! Read `settings` (what an operator says), `peers` (a peer), `roster` (which of them are in force), `files` and
 //! `upkeep` (how it follows what an operator changes), `manifest` (peers that somebody else lists), `rules` (what a token
-//! must be), `minters` with `own_keys` (our own tokens), `acting` (who stands behind a call), `outbound` (calls to peers), `letters` (calls that come by envelope),
+//! must be), `claims` (how its id is taken), `minters` with `own_keys` (our own tokens), `acting` (who stands behind a call), `outbound` (calls to peers), `letters` (calls that come by envelope),
 //! `views` (what a node tells of itself).
 
-use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, Context, Handler, Message, MessageResult, Recipient, ResponseFuture};
+use actix::{Actor, Context, Handler, Message, MessageResult, Recipient};
 use archipel_kit::clock::Clock;
 use archipel_protocol::federation::VerifyError;
 use archipel_protocol::ids::Origin;
 use serde::Serialize;
-use tracing::{Instrument, Span};
+use tracing::Span;
 
 use crate::federation::peers::Peer;
 use crate::limiter::Passed;
 use crate::pairing::FollowKeys;
-use crate::replay::{ClaimCall, ClaimId};
-use crate::store::Claim;
+use crate::replay::ClaimCalls;
 
+mod claims;
 mod minters;
 mod rules;
 mod toll;
@@ -42,11 +41,10 @@ pub mod upkeep;
 pub mod views;
 
 pub use acting::Acting;
+use claims::Claims;
+pub use claims::Decision;
 pub use rules::{Federation, LetterTerms};
 pub use toll::{Toll, of_caller};
-
-/// How long the claim of an id may take before the caller is told to come again.
-const CLAIM_LIMIT: Duration = Duration::from_secs(2);
 
 /// How long looking for a new key of a peer may take.
 const FOLLOW_LIMIT: Duration = Duration::from_secs(12);
@@ -237,38 +235,25 @@ pub struct VerifierSnapshot {
 /// Lets callers in that come from peers.
 pub struct FederationVerifier {
     federation: Arc<Federation>,
-    claims: Recipient<ClaimId>,
-    /// Claims and counts at once.
-    calls: Option<Recipient<ClaimCall>>,
+    claims: Rc<Claims>,
     /// Looks for keys of peers that paired.
     follow: Option<Recipient<FollowKeys>>,
     clock: Arc<dyn Clock>,
-    /// Shared with the answers that still wait for their claim.
-    counts: Rc<Cell<VerifierSnapshot>>,
 }
 
 impl FederationVerifier {
     /// A verifier for one worker.
     pub fn new(
         federation: Arc<Federation>,
-        claims: Recipient<ClaimId>,
+        claims: Recipient<ClaimCalls>,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
             federation,
-            claims,
-            calls: None,
+            claims: Claims::by(claims),
             follow: None,
             clock,
-            counts: Rc::default(),
         }
-    }
-
-    /// The same verifier, which has calls counted where their ids are claimed.
-    #[must_use]
-    pub fn counting(mut self, calls: Recipient<ClaimCall>) -> Self {
-        self.calls = Some(calls);
-        self
     }
 
     /// The same verifier, which has new keys of peers looked for.
@@ -288,37 +273,19 @@ impl Actor for FederationVerifier {
 }
 
 impl Handler<VerifyPeer> for FederationVerifier {
-    type Result = ResponseFuture<Result<Verified, FederationRefusal>>;
+    type Result = Decision;
 
     fn handle(&mut self, call: VerifyPeer, _: &mut Self::Context) -> Self::Result {
         let genuine = self.federation.check(&call.token, self.clock.now_ms());
         let follow = self.unknown_key(&call.token, &genuine);
-        let claims = self.claims.clone();
-        let counting = call.toll.zip(self.calls.clone());
-        let counts = Rc::clone(&self.counts);
-        let span = call.span.clone();
-        // Claims of different tokens may overtake each other; that the id is taken once is the claim store's promise.
-        let decide = async move {
-            let genuine = match (genuine, follow) {
-                (Err(refusal), Some(follow)) => follow.again(refusal).await,
-                (genuine, _) => genuine,
-            };
-            let decision = match genuine {
-                Ok(genuine) => claim_once(&claims, counting, genuine).await,
-                Err(refusal) => Err(refusal),
-            };
-            counts.set(counted(counts.get(), &decision));
-            if let Err(refusal) = &decision {
-                let request_id = call.request_id.as_deref();
-                tracing::info!(
-                    reason = refusal.reason(),
-                    request.id = request_id,
-                    "federation call refused"
-                );
-            }
-            decision
-        };
-        Box::pin(decide.instrument(span))
+        Decision {
+            genuine,
+            follow,
+            toll: call.toll,
+            request_id: call.request_id,
+            span: call.span,
+            claims: Rc::clone(&self.claims),
+        }
     }
 }
 
@@ -326,7 +293,7 @@ impl Handler<Snapshot> for FederationVerifier {
     type Result = MessageResult<Snapshot>;
 
     fn handle(&mut self, _: Snapshot, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.counts.get())
+        MessageResult(self.claims.counts())
     }
 }
 
@@ -376,50 +343,6 @@ impl FederationVerifier {
             clock: Arc::clone(&self.clock),
         })
     }
-}
-
-async fn claim_once(
-    claims: &Recipient<ClaimId>,
-    counting: Option<(Toll, Recipient<ClaimCall>)>,
-    genuine: rules::Genuine,
-) -> Result<Verified, FederationRefusal> {
-    let rules::Genuine { identity, claim } = genuine;
-    let Some(claim) = claim else {
-        let passed = None;
-        return Ok(Verified { identity, passed });
-    };
-    let answer = match counting {
-        Some((toll, calls)) => {
-            let limits = toll.limits(&identity);
-            let asked = calls.send(ClaimCall { claim, limits });
-            asked.timeout(CLAIM_LIMIT).await
-        }
-        None => {
-            let asked = claims.send(claim).timeout(CLAIM_LIMIT).await;
-            asked.map(|answer| answer.map(|claimed| (claimed, None)))
-        }
-    };
-    match answer {
-        Ok(Ok((Claim::First, passed))) => Ok(Verified { identity, passed }),
-        Ok(Ok((Claim::Repeated, _))) => Err(FederationRefusal::Replayed),
-        Ok(Ok((Claim::BeforeEpoch, _))) => Err(FederationRefusal::BeforeEpoch),
-        // The reason was logged where the claim failed; here it only matters that nobody said yes.
-        Ok(Err(_)) | Err(_) => Err(FederationRefusal::Undecided),
-    }
-}
-
-fn counted(
-    mut counts: VerifierSnapshot,
-    decision: &Result<Verified, FederationRefusal>,
-) -> VerifierSnapshot {
-    let counter = match decision {
-        Ok(_) => &mut counts.accepted,
-        Err(FederationRefusal::Replayed) => &mut counts.replayed,
-        Err(FederationRefusal::Undecided) => &mut counts.undecided,
-        Err(_) => &mut counts.refused,
-    };
-    *counter += 1;
-    counts
 }
 
 #[cfg(test)]

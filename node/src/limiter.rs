@@ -13,6 +13,7 @@ use std::time::Duration;
 use archipel_kit::admission::{KeyTimes, Rule};
 use archipel_kit::clock::Clock;
 use async_trait::async_trait;
+use futures_util::future::join_all;
 
 use crate::metrics::{Limited, LimiterMetrics};
 use crate::store::{Claim, ClaimRequest, ClaimStore, StoreError};
@@ -85,6 +86,23 @@ pub fn buckets(limits: &[(String, Limit)]) -> Vec<Bucket<'_>> {
         .collect()
 }
 
+/// A call that has an id, which must be its own.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry<'a> {
+    pub claim: ClaimRequest<'a>,
+    /// Without buckets it is not counted.
+    pub call: Call<'a>,
+}
+
+impl Entry<'_> {
+    fn is_counted(&self) -> bool {
+        !self.call.buckets.is_empty()
+    }
+}
+
+/// What became of an id, and, if nobody had taken it, of the call that is counted.
+pub type Entered = (Claim, Option<Passed>);
+
 /// How somebody has behaved (contract/public-tier.md 6).
 #[derive(Debug, Clone, Copy)]
 pub struct Reputation<'a> {
@@ -121,13 +139,12 @@ pub trait Limiter: Send + Sync + fmt::Debug {
     /// speaks against the caller, if it has a reputation.
     async fn admit(&self, call: Call<'_>) -> Result<Admission, StoreError>;
 
-    /// Claims an id for a call and, if nobody had taken the id, counts the call like [`Limiter::admit`], in one step. Absent
-    /// where what counts is not what keeps the claims of the node.
+    /// Claims the id of each call and, if nobody had taken the id, counts the call like [`Limiter::admit`], all in one step
+    /// and at one time. Absent where what counts is not what keeps the claims of the node.
     async fn claim_and_admit(
         &self,
-        _: ClaimRequest<'_>,
-        _: Call<'_>,
-    ) -> Option<Result<(Claim, Option<Admission>), StoreError>> {
+        _: &[Entry<'_>],
+    ) -> Option<Result<Vec<(Claim, Option<Admission>)>, StoreError>> {
         None
     }
 
@@ -229,32 +246,75 @@ impl Turnstile {
         }
     }
 
-    /// Claims an id for a call and, if nobody had taken the id, lets the call pass or holds it.
-    ///
-    /// # Errors
-    /// When nobody can tell whether the id was taken.
-    pub async fn pass_once(
+    /// Claims the ids of calls and lets pass, or holds, those whose id nobody had taken. One answer for each, in their order:
+    /// an error where nobody can tell whether the id was taken.
+    pub async fn enter(
         &self,
         claims: &dyn ClaimStore,
-        claim: ClaimRequest<'_>,
-        call: Call<'_>,
-    ) -> Result<(Claim, Option<Passed>), StoreError> {
+        entries: &[Entry<'_>],
+    ) -> Vec<Result<Entered, StoreError>> {
         let is_quiet = self.away_until_us.load(Ordering::Relaxed) == 0;
-        let is_held = self.denied_again(&call, self.now_us()).is_some();
-        // A call that is held here is not counted, but its id is taken all the same.
-        if is_quiet
-            && !is_held
-            && let Some(both) = self.limiter.claim_and_admit(claim, call).await
-        {
-            // Where nobody can tell whether the id was taken, nothing is said of the limit.
-            let (claimed, admission) = both?;
-            let passed = admission.map(|admission| self.settle(&call, admission));
-            return Ok((claimed, passed));
+        if is_quiet && let Some(answers) = self.enter_together(entries).await {
+            return answers;
         }
-        let claimed = claims.claim(claim).await?;
+        let alone = entries.iter().map(|entry| self.enter_alone(claims, entry));
+        join_all(alone).await
+    }
+
+    /// Nothing where ids and calls are not counted in one place.
+    async fn enter_together(
+        &self,
+        entries: &[Entry<'_>],
+    ) -> Option<Vec<Result<Entered, StoreError>>> {
+        let now_us = self.now_us();
+        let held: Vec<Option<Held>> = entries
+            .iter()
+            .map(|entry| self.denied_again(&entry.call, now_us))
+            .collect();
+        // A call that is held here is not counted, but its id is taken all the same.
+        let asked: Vec<Entry<'_>> = entries
+            .iter()
+            .zip(&held)
+            .map(|(entry, held)| match held {
+                Some(_) => Entry {
+                    call: Call::of(&[]),
+                    ..*entry
+                },
+                None => *entry,
+            })
+            .collect();
+        let answers = match self.limiter.claim_and_admit(&asked).await? {
+            Ok(answers) => answers,
+            // Where nobody can tell whether an id was taken, nothing is said of the limit.
+            Err(error) => return Some(vec![Err(error); entries.len()]),
+        };
+        let passed = |entry: &Entry<'_>, held, (claimed, admission)| {
+            let passed = match (held, admission) {
+                (Some(held), Some(_)) => {
+                    self.metrics.calls.count(Limited::DeniedAgain);
+                    Some(Err(held))
+                }
+                (None, Some(admission)) if entry.is_counted() => {
+                    Some(self.settle(&entry.call, admission))
+                }
+                _ => None,
+            };
+            Ok((claimed, passed))
+        };
+        let all = entries.iter().zip(held).zip(answers);
+        let all = all.map(|((entry, held), answer)| passed(entry, held, answer));
+        Some(all.collect())
+    }
+
+    async fn enter_alone(
+        &self,
+        claims: &dyn ClaimStore,
+        entry: &Entry<'_>,
+    ) -> Result<Entered, StoreError> {
+        let claimed = claims.claim(entry.claim).await?;
         let passed = match claimed {
-            Claim::First => Some(self.pass(call).await),
-            Claim::Repeated | Claim::BeforeEpoch => None,
+            Claim::First if entry.is_counted() => Some(self.pass(entry.call).await),
+            Claim::First | Claim::Repeated | Claim::BeforeEpoch => None,
         };
         Ok((claimed, passed))
     }

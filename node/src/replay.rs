@@ -1,8 +1,9 @@
 //! Which ids were used: a federation token or an envelope is taken once.
 //!
 //! Owns [`ReplayGuard`], which keeps nothing but its counts: the ids are in the claim store, so a restart forgets none, and
-//! any number of guards (one per worker) share one memory. Answers [`ClaimId`], [`ClaimCall`], [`LookUp`] and [`Snapshot`]. When the store cannot say
-//! whether an id is new, neither can the guard: [`ReplayError::Undecided`], and the caller refuses for now.
+//! any number of guards (one per worker) share one memory. Answers [`ClaimId`], [`ClaimCalls`], [`LookUp`] and
+//! [`Snapshot`]. When the store cannot say whether an id is new, neither can the guard: [`ReplayError::Undecided`], and the
+//! caller refuses for now.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -13,11 +14,14 @@ use archipel_kit::clock::Clock;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::limiter::{Call, Limit, Passed, Turnstile, buckets};
+use crate::limiter::{Bucket, Call, Entered, Entry, Limit, Turnstile, buckets};
 use crate::store::{Claim, ClaimRequest, ClaimStore, StoreError};
 
 /// Claims that may wait for one guard.
 const MAILBOX: usize = 1024;
+
+/// Bytes of an issuer and an id that are not hashed.
+const PLAIN: usize = 128;
 
 /// Takes an id for the caller, who goes on only if the answer is [`Claim::First`].
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
@@ -33,12 +37,16 @@ pub struct ClaimId {
     pub expires_at_ms: u64,
 }
 
-/// Takes an id for a call, which is counted if nobody had taken the id.
+/// Takes ids for calls, each of which is counted if nobody had taken its id. One answer for each, in their order.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<(Claim, Option<Passed>), ReplayError>")]
+#[rtype(result = "Vec<Result<Entered, ReplayError>>")]
+pub struct ClaimCalls(pub Vec<ClaimCall>);
+
+/// A call that wants an id.
+#[derive(Debug)]
 pub struct ClaimCall {
     pub claim: ClaimId,
-    /// What the call is held to; at least one.
+    /// What the call is held to; nothing, and it is not counted.
     pub limits: Vec<(String, Limit)>,
 }
 
@@ -126,26 +134,21 @@ impl Handler<ClaimId> for ReplayGuard {
     }
 }
 
-impl Handler<ClaimCall> for ReplayGuard {
-    type Result = ResponseFuture<Result<(Claim, Option<Passed>), ReplayError>>;
+impl Handler<ClaimCalls> for ReplayGuard {
+    type Result = ResponseFuture<Vec<Result<Entered, ReplayError>>>;
 
-    fn handle(&mut self, message: ClaimCall, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, ClaimCalls(calls): ClaimCalls, _: &mut Self::Context) -> Self::Result {
         let claims = Arc::clone(&self.claims);
         let turnstile = Arc::clone(&self.turnstile);
         let counts = Rc::clone(&self.counts);
         let now_ms = self.clock.now_ms();
         Box::pin(async move {
-            let ClaimCall { claim, limits } = &message;
-            let answer = decide_with(claim, now_ms, claim.expires_at_ms, async |request| {
-                let buckets = buckets(limits);
-                let call = Call::of(&buckets);
-                turnstile.pass_once(&*claims, request, call).await
-            });
-            let answer = answer
-                .await
-                .map(|both| both.unwrap_or((Claim::Repeated, None)));
-            counts.set(counted(counts.get(), answer.map(|(claim, _)| claim)));
-            answer
+            let answers = enter(&turnstile, &*claims, &calls, now_ms).await;
+            for answer in &answers {
+                let claimed = answer.as_ref().map(|(claimed, _)| *claimed);
+                counts.set(counted(counts.get(), claimed.map_err(|error| *error)));
+            }
+            answers
         })
     }
 }
@@ -175,48 +178,75 @@ async fn decide(
     now_ms: u64,
     until_ms: u64,
 ) -> Result<Claim, ReplayError> {
-    let answer = decide_with(message, now_ms, until_ms, async |request| {
-        claims.claim(request).await
-    });
-    Ok(answer.await?.unwrap_or(Claim::Repeated))
-}
-
-/// What the store says to a claim; nothing where it could no longer tell an id that is new.
-async fn decide_with<T>(
-    message: &ClaimId,
-    now_ms: u64,
-    until_ms: u64,
-    ask: impl AsyncFnOnce(ClaimRequest<'_>) -> Result<T, StoreError>,
-) -> Result<Option<T>, ReplayError> {
-    if message.expires_at_ms <= now_ms {
-        // The store may have forgotten it by now.
-        return Ok(None);
+    if is_over(message, now_ms) {
+        return Ok(Claim::Repeated);
     }
     let key = key(message);
-    let request = ClaimRequest {
-        key: &key,
+    let claimed = claims.claim(request(message, &key, now_ms, until_ms));
+    claimed.await.map_err(|error| undecided(message, &error))
+}
+
+async fn enter(
+    turnstile: &Turnstile,
+    claims: &dyn ClaimStore,
+    calls: &[ClaimCall],
+    now_ms: u64,
+) -> Vec<Result<Entered, ReplayError>> {
+    let keys: Vec<String> = calls.iter().map(|call| key(&call.claim)).collect();
+    let buckets: Vec<Vec<Bucket<'_>>> = calls.iter().map(|call| buckets(&call.limits)).collect();
+    let entries: Vec<Entry<'_>> = calls
+        .iter()
+        .zip(&keys)
+        .zip(&buckets)
+        .filter(|((call, _), _)| !is_over(&call.claim, now_ms))
+        .map(|((ClaimCall { claim, .. }, key), buckets)| Entry {
+            claim: request(claim, key, now_ms, claim.expires_at_ms),
+            call: Call::of(buckets),
+        })
+        .collect();
+    let mut told = turnstile.enter(claims, &entries).await.into_iter();
+    let answer = |ClaimCall { claim, .. }: &ClaimCall| {
+        if is_over(claim, now_ms) {
+            return Ok((Claim::Repeated, None));
+        }
+        let told = told.next().unwrap_or(Err(StoreError::Unavailable));
+        told.map_err(|error| undecided(claim, &error))
+    };
+    calls.iter().map(answer).collect()
+}
+
+/// Whether the store may have forgotten by now that the id was taken.
+fn is_over(message: &ClaimId, now_ms: u64) -> bool {
+    message.expires_at_ms <= now_ms
+}
+
+fn request<'a>(message: &ClaimId, key: &'a str, now_ms: u64, until_ms: u64) -> ClaimRequest<'a> {
+    ClaimRequest {
+        key,
         given_at_ms: message.given_at_ms,
         expires_at_ms: until_ms,
         now_ms,
-    };
-    ask(request).await.map(Some).map_err(|error| {
-        tracing::error!(error = %error, claim.scope = message.scope.as_str(), "id could not be claimed");
-        ReplayError::Undecided
-    })
+    }
 }
 
-/// The name of a claim in the store: of one length whatever the issuer sends, and two different pairs of issuer and id
-/// never give one name, because the hash covers the length of the first.
+fn undecided(message: &ClaimId, error: &StoreError) -> ReplayError {
+    tracing::error!(%error, claim.scope = message.scope.as_str(), "id could not be claimed");
+    ReplayError::Undecided
+}
+
+/// The name of a claim in the store. Two different pairs of issuer and id never have one name, because it says how long the
+/// first is; and it is short whatever an issuer sends, because long ones are hashed.
 fn key(message: &ClaimId) -> String {
+    let ClaimId { issuer, id, .. } = message;
+    let (scope, length) = (message.scope.as_str(), issuer.len());
+    if length + id.len() <= PLAIN {
+        return format!("{scope}:{length}:{issuer}{id}");
+    }
     let mut hash = Sha256::new();
-    hash.update((message.issuer.len() as u64).to_be_bytes());
-    hash.update(&message.issuer);
-    hash.update(&message.id);
-    format!(
-        "{}:{}",
-        message.scope.as_str(),
-        hex::encode(hash.finalize())
-    )
+    hash.update((length as u64).to_be_bytes());
+    hash.update(issuer);
+    hash.update(id);
+    format!("{scope}:#{}", hex::encode(hash.finalize()))
 }
 
 fn counted(mut counts: ReplaySnapshot, answer: Result<Claim, ReplayError>) -> ReplaySnapshot {
@@ -341,8 +371,9 @@ mod tests {
         let call = async |id| {
             let claim = token("beta", id);
             let limits = vec![("peer".to_owned(), limit)];
-            let answer = guard.send(ClaimCall { claim, limits }).await.unwrap();
-            let (claim, passed) = answer.unwrap();
+            let call = ClaimCall { claim, limits };
+            let mut answers = guard.send(ClaimCalls(vec![call])).await.unwrap();
+            let (claim, passed) = answers.remove(0).unwrap();
             (claim, passed.map(|passed| passed.is_ok()))
         };
         assert_eq!(call("1").await, (Claim::First, Some(true)));
@@ -377,12 +408,17 @@ mod tests {
             ("ab", "c"),
             ("", "abc"),
             ("abc", ""),
+            ("1", "2:abc"),
+            ("12", ":abc"),
             (&long, ""),
             ("", &long),
         ];
         let keys: std::collections::BTreeSet<String> =
             pairs.map(|(issuer, id)| key(&token(issuer, id))).into();
         assert_eq!(keys.len(), pairs.len());
-        assert!(keys.iter().all(|key| key.len() == "token:".len() + 64));
+        assert!(
+            keys.iter()
+                .all(|key| key.len() <= "token:100:".len() + PLAIN)
+        );
     }
 }

@@ -46,8 +46,7 @@ impl Parts {
         // Its own, so that a claim leaves the worker for nothing but the store.
         let guard = self.replay_guard();
         let (federation, clock) = (Arc::clone(&self.federation), Arc::clone(&self.clock));
-        FederationVerifier::new(federation, guard.clone().recipient(), clock)
-            .counting(guard.recipient())
+        FederationVerifier::new(federation, guard.recipient(), clock)
             .following(self.peers.pairing.clone().recipient())
             .start()
     }

@@ -10,6 +10,7 @@ use archipel_kit::settings::{Environment, from_json, load};
 use archipel_protocol::federation::{Minter, VerifyError, keys};
 use archipel_protocol::ids::Origin;
 use archipel_protocol::names::Dialect;
+use parking_lot::Mutex;
 use tracing::Span;
 use uuid::Uuid;
 
@@ -19,7 +20,8 @@ use super::{
     VerifierSnapshot, VerifyPeer,
 };
 use crate::config::CardCheck;
-use crate::replay::{ClaimId, ReplayError};
+use crate::limiter::Entered;
+use crate::replay::{ClaimCalls, ClaimId, ReplayError};
 use crate::store::Claim;
 
 const OWN: &str = "https://own.example";
@@ -38,20 +40,22 @@ impl Actor for Claims {
     type Context = Context<Self>;
 }
 
-impl Handler<ClaimId> for Claims {
-    type Result = ResponseFuture<Result<Claim, ReplayError>>;
+impl Handler<ClaimCalls> for Claims {
+    type Result = ResponseFuture<Vec<Result<Entered, ReplayError>>>;
 
-    fn handle(&mut self, claim: ClaimId, _: &mut Self::Context) -> Self::Result {
-        let answer = match self {
-            Self::Kept(ids) => Ok(if ids.insert((claim.issuer, claim.id)) {
-                Claim::First
-            } else {
-                Claim::Repeated
+    fn handle(&mut self, ClaimCalls(calls): ClaimCalls, _: &mut Self::Context) -> Self::Result {
+        let mut answer = |claim: ClaimId| match self {
+            Self::Kept(ids) => Ok(match ids.insert((claim.issuer, claim.id)) {
+                true => (Claim::First, None),
+                false => (Claim::Repeated, None),
             }),
-            Self::Undecided => Err(ReplayError::Undecided),
-            Self::Silent => return Box::pin(std::future::pending()),
+            Self::Undecided | Self::Silent => Err(ReplayError::Undecided),
         };
-        Box::pin(std::future::ready(answer))
+        let answers = calls.into_iter().map(|call| answer(call.claim)).collect();
+        if let Self::Silent = self {
+            return Box::pin(std::future::pending());
+        }
+        Box::pin(std::future::ready(answers))
     }
 }
 
@@ -61,7 +65,7 @@ struct Mesh {
 }
 
 impl Mesh {
-    fn with(claims: Recipient<ClaimId>) -> Self {
+    fn with(claims: Recipient<ClaimCalls>) -> Self {
         let seed = "11".repeat(32);
         let variables = [
             ("MESH_FEDERATION_ENABLED", "true"),
@@ -126,6 +130,68 @@ async fn a_token_is_taken_once() {
         undecided: 0,
     };
     assert_eq!(mesh.snapshot().await, counts);
+}
+
+/// Notes how many ids it was asked about at once, and takes a while to answer.
+struct Slow {
+    asked: Arc<Mutex<Vec<usize>>>,
+    answers: bool,
+}
+
+impl Actor for Slow {
+    type Context = Context<Self>;
+}
+
+impl Handler<ClaimCalls> for Slow {
+    type Result = ResponseFuture<Vec<Result<Entered, ReplayError>>>;
+
+    fn handle(&mut self, ClaimCalls(calls): ClaimCalls, _: &mut Self::Context) -> Self::Result {
+        self.asked.lock().push(calls.len());
+        let answer = match self.answers {
+            true => Ok((Claim::First, None)),
+            false => Err(ReplayError::Undecided),
+        };
+        Box::pin(async move {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            vec![answer; calls.len()]
+        })
+    }
+}
+
+/// Ten come, then, while those are asked about, two hundred. How many were let in, and how many were asked about at once.
+async fn crowd(answers: bool) -> (usize, Vec<usize>) {
+    // Nothing is answered before all who are on their way have come.
+    tokio::time::pause();
+    let asked = Arc::default();
+    let slow = Slow {
+        asked: Arc::clone(&asked),
+        answers,
+    };
+    let mesh = Mesh::with(slow.start().recipient());
+    let come = async |ids: std::ops::Range<u128>| {
+        let calls = ids.map(|id| mesh.verify(token(BETA, OWN, id)));
+        let answers = futures_util::future::join_all(calls).await;
+        answers.into_iter().filter(Result::is_ok).count()
+    };
+    let later = async {
+        while asked.lock().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        come(10..210).await
+    };
+    let (first, second) = tokio::join!(come(0..10), later);
+    let asked = asked.lock().clone();
+    (first + second, asked)
+}
+
+#[actix_rt::test]
+async fn who_comes_together_is_asked_about_together() {
+    assert_eq!(crowd(true).await, (210, vec![10, 128, 72]));
+}
+
+#[actix_rt::test]
+async fn who_waits_behind_the_undecided_does_not_wait_again() {
+    assert_eq!(crowd(false).await, (0, vec![10]));
 }
 
 #[actix_rt::test]

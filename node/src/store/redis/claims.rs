@@ -10,7 +10,7 @@ use super::keys::PARTITIONS;
 use crate::store::{Claim, ClaimRequest, ClaimStore, StoreError};
 
 /// How much longer a claim is remembered than it must be: the clocks of replicas differ by less.
-const MARGIN_MS: u64 = 120_000;
+pub(super) const MARGIN_MS: u64 = 120_000;
 
 /// No clock is believed to be further ahead than this: it is the most that tokens may be dated ahead.
 const MOST_AHEAD_MS: u64 = 300_000;
@@ -47,11 +47,13 @@ impl RedisStore {
 
     async fn claim_in(&self, partition: u8, claim: ClaimRequest<'_>) -> Result<Claim, StoreError> {
         let mut script = self.scripts.claim.prepare_invoke();
+        let ahead_ms = self.ahead_ms(&claim);
         self.tell_claim(&mut script, partition, claim);
+        script.arg(claim.now_ms).arg(MARGIN_MS).arg(ahead_ms);
         Ok(claimed(self.link.invoke(&script).await?))
     }
 
-    /// What `claim.lua` must know.
+    /// The keys of a claim in `claims.lua`, and what is its own of the arguments.
     pub(super) fn tell_claim(
         &self,
         script: &mut ScriptInvocation<'_>,
@@ -59,26 +61,23 @@ impl RedisStore {
         claim: ClaimRequest<'_>,
     ) {
         let [epoch, key] = self.keys.claim(partition, claim.key);
-        // What a clock that is ahead of ours dates after a loss may have been shown before it. Clocks that are ahead stay
-        // so, so whoever was met once is known; a peer whose clock is right waits for nobody.
+        script.key(epoch).key(key);
+        script.arg(claim.given_at_ms).arg(claim.expires_at_ms);
+    }
+
+    /// How far the clocks of issuers, that of this id among them, may be ahead of ours.
+    ///
+    /// What a clock that is ahead of ours dates after a loss may have been shown before it. Clocks that are ahead stay so,
+    /// so whoever was met once is known; a peer whose clock is right waits for nobody.
+    pub(super) fn ahead_ms(&self, claim: &ClaimRequest<'_>) -> u64 {
         let ahead_ms = claim.given_at_ms.saturating_sub(claim.now_ms);
         let ahead_ms = ahead_ms.min(MOST_AHEAD_MS);
-        let ahead_ms = self
-            .ahead_ms
-            .fetch_max(ahead_ms, Ordering::Relaxed)
-            .max(ahead_ms);
-        script
-            .key(epoch)
-            .key(key)
-            .arg(claim.given_at_ms)
-            .arg(claim.expires_at_ms)
-            .arg(claim.now_ms)
-            .arg(MARGIN_MS)
-            .arg(ahead_ms);
+        let met_ms = self.ahead_ms.fetch_max(ahead_ms, Ordering::Relaxed);
+        met_ms.max(ahead_ms)
     }
 }
 
-/// What an answer of `claim.lua` says.
+/// What `claim` of `claims.lua` says.
 pub(super) fn claimed(answer: u64) -> Claim {
     match answer {
         0 => Claim::First,

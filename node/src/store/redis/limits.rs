@@ -1,18 +1,19 @@
-//! Counting calls for all replicas: one script for a call, on Redis's own clock. Keys and types are those of the contract
+//! Counting calls for all replicas: one script for a call, or for several, on Redis's own clock. Keys and types are those of the contract
 //! (contract/public-tier.md 5 and 6), below our prefix: a prefix of `hive` or `pilox` shares the limits with such nodes.
 
 use ::redis::ScriptInvocation;
 use async_trait::async_trait;
 
 use super::RedisStore;
-use super::claims::claimed;
-use crate::limiter::{Admission, Call, Conduct, Limit, Limiter};
-use crate::store::{Claim, ClaimRequest, StoreError};
+use super::claims::{MARGIN_MS, claimed};
+use crate::limiter::{Admission, Call, Conduct, Entry, Limit, Limiter};
+use crate::store::{Claim, StoreError};
 
 #[async_trait]
 impl Limiter for RedisStore {
     async fn admit(&self, call: Call<'_>) -> Result<Admission, StoreError> {
         let mut script = self.scripts.admit.prepare_invoke();
+        script.arg(nonce());
         self.tell_call(&mut script, call);
         let answer: Vec<u64> = self.link.invoke(&script).await?;
         admission(&answer)
@@ -20,14 +21,13 @@ impl Limiter for RedisStore {
 
     async fn claim_and_admit(
         &self,
-        claim: ClaimRequest<'_>,
-        call: Call<'_>,
-    ) -> Option<Result<(Claim, Option<Admission>), StoreError>> {
+        entries: &[Entry<'_>],
+    ) -> Option<Result<Vec<(Claim, Option<Admission>)>, StoreError>> {
         if self.link.is_cluster() {
             // The keys of the two are in different slots.
             return None;
         }
-        Some(self.claim_and_count(claim, call).await)
+        Some(self.claim_and_count(entries).await)
     }
 
     async fn note(&self, id: &str, conduct: Conduct) -> Result<(), StoreError> {
@@ -44,44 +44,48 @@ impl Limiter for RedisStore {
 impl RedisStore {
     async fn claim_and_count(
         &self,
-        claim: ClaimRequest<'_>,
-        call: Call<'_>,
-    ) -> Result<(Claim, Option<Admission>), StoreError> {
+        entries: &[Entry<'_>],
+    ) -> Result<Vec<(Claim, Option<Admission>)>, StoreError> {
         let mut script = self.scripts.claim_and_admit.prepare_invoke();
-        let partition = self.keys.partition_of_claim(claim.key);
-        self.tell_claim(&mut script, partition, claim);
-        self.tell_call(&mut script, call);
-        let answer: Vec<u64> = self.link.invoke(&script).await?;
-        let (first, rest) = answer.split_first().ok_or_else(corrupt)?;
-        let claimed = claimed(*first);
-        match claimed {
-            Claim::First => Ok((claimed, Some(admission(rest)?))),
-            Claim::Repeated => Ok((claimed, None)),
-            Claim::BeforeEpoch => {
-                self.begin_claims().await;
-                Ok((claimed, None))
-            }
+        let claims = entries.iter().map(|entry| &entry.claim);
+        let now_ms = claims.clone().map(|claim| claim.now_ms).min().unwrap_or(0);
+        let ahead_ms = claims.map(|claim| self.ahead_ms(claim)).max().unwrap_or(0);
+        script.arg(now_ms).arg(MARGIN_MS).arg(ahead_ms);
+        script.arg(nonce()).arg(entries.len());
+        for Entry { claim, call } in entries {
+            let [keys, arguments] = told_of(call);
+            script.arg(2 + keys).arg(2 + arguments);
+            let partition = self.keys.partition_of_claim(claim.key);
+            self.tell_claim(&mut script, partition, *claim);
+            self.tell_call(&mut script, *call);
         }
+        let answers: Vec<Vec<u64>> = self.link.invoke(&script).await?;
+        if answers.len() != entries.len() {
+            return Err(corrupt());
+        }
+        let answers: Vec<_> = answers.iter().map(|answer| entered(answer)).collect();
+        if answers.contains(&Ok((Claim::BeforeEpoch, None))) {
+            self.begin_claims().await;
+        }
+        answers.into_iter().collect()
     }
 
-    /// What `admit.lua` must know.
+    /// The keys of a call in `limits.lua`, and its arguments.
     fn tell_call(&self, script: &mut ScriptInvocation<'_>, call: Call<'_>) {
         let is_cluster = self.link.is_cluster();
-        let nonce = format!("{:016x}", rand::random::<u64>());
-        let reputation = call.reputation;
         for bucket in call.buckets {
             script.key(self.keys.limit(is_cluster, bucket.key));
         }
-        if let Some(reputation) = reputation {
+        if let Some(reputation) = call.reputation {
             for kind in ["rate_limited", "rpc_error"] {
                 script.key(self.keys.conduct(is_cluster, kind, reputation.id));
             }
         }
-        script.arg(call.buckets.len()).arg(nonce).arg(
-            reputation
-                .and_then(|reputation| reputation.block_at)
-                .unwrap_or(0),
-        );
+        script.arg(call.buckets.len());
+        match call.reputation {
+            Some(reputation) => script.arg(reputation.block_at.unwrap_or(0)),
+            None => script.arg(-1),
+        };
         for bucket in call.buckets {
             match bucket.limit {
                 Limit::Window { max, window } => {
@@ -99,7 +103,30 @@ impl RedisStore {
     }
 }
 
-/// What an answer of `admit.lua` says.
+/// How many keys and how many arguments `tell_call` tells.
+fn told_of(call: &Call<'_>) -> [usize; 2] {
+    let of_reputation = if call.reputation.is_some() { 2 } else { 0 };
+    let buckets = call.buckets.len();
+    [buckets + of_reputation, 2 + 3 * buckets]
+}
+
+/// What nobody else has.
+fn nonce() -> String {
+    format!("{:016x}", rand::random::<u64>())
+}
+
+/// What `claim_and_admit.lua` says of one call.
+fn entered(answer: &[u64]) -> Result<(Claim, Option<Admission>), StoreError> {
+    let (first, rest) = answer.split_first().ok_or_else(corrupt)?;
+    let claimed = claimed(*first);
+    let admission = match claimed {
+        Claim::First => Some(admission(rest)?),
+        Claim::Repeated | Claim::BeforeEpoch => None,
+    };
+    Ok((claimed, admission))
+}
+
+/// What `admit` of `limits.lua` says.
 fn admission(answer: &[u64]) -> Result<Admission, StoreError> {
     match *answer {
         [0] => Ok(Admission::Admitted),

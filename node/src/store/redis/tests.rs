@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::config::NodeSettings;
-use crate::limiter::{Admission, Bucket, Call, Limit, Limiter};
+use crate::limiter::{Admission, Bucket, Call, Entry, Limit, Limiter};
 use crate::replicas::{Holder, Taker};
 use crate::store::contract_tests::{audit_row, claim, events, task};
 use crate::store::{
@@ -447,7 +447,9 @@ async fn a_call_is_claimed_and_counted_in_one_trip() {
                 buckets: &[Bucket { key: name, limit }],
                 reputation: None,
             };
-            store.claim_and_admit(claim, call).await.unwrap().unwrap()
+            let entries = [Entry { claim, call }];
+            let entered = store.claim_and_admit(&entries).await.unwrap();
+            entered.unwrap().remove(0)
         };
         let id = |number: u32| format!("{name}{number}");
         assert_eq!(enter(&id(0), 1).await, (Claim::BeforeEpoch, None));
@@ -466,4 +468,56 @@ async fn a_call_is_claimed_and_counted_in_one_trip() {
         );
         assert_eq!(enter(&id(3), young).await, (Claim::Repeated, None));
     }
+}
+
+#[tokio::test]
+async fn calls_that_enter_together_are_claimed_and_counted_one_by_one() {
+    let store = fresh_store();
+    let window = Duration::from_secs(60);
+    let limit = |max| Limit::Window { max, window };
+    let bucket = |key, max| Bucket {
+        key,
+        limit: limit(max),
+    };
+    let (narrow, wide) = (
+        [bucket("narrow", 2)],
+        [bucket("wide", 9), bucket("narrow", 2)],
+    );
+    let young = 1 << 50;
+    let entry = |key, given_at_ms, buckets| Entry {
+        claim: ClaimRequest {
+            key,
+            given_at_ms,
+            expires_at_ms: u64::MAX >> 12,
+            now_ms: young,
+        },
+        call: Call::of(buckets),
+    };
+    let entries = [
+        entry("a", young, &narrow),
+        entry("old", 1, &narrow),
+        entry("a", young, &wide),
+        entry("b", young, &[]),
+        entry("c", young, &wide),
+        entry("d", young, &narrow),
+        entry("b", young, &[]),
+    ];
+    let answers = store.claim_and_admit(&entries).await.unwrap().unwrap();
+    let claims: Vec<Claim> = answers.iter().map(|(claim, _)| *claim).collect();
+    let (first, repeated) = (Claim::First, Claim::Repeated);
+    let expected = [
+        first,
+        Claim::BeforeEpoch,
+        repeated,
+        first,
+        first,
+        first,
+        repeated,
+    ];
+    assert_eq!(claims, expected);
+    let told: Vec<_> = answers.into_iter().filter_map(|(_, told)| told).collect();
+    let (counted, uncounted) = (Admission::Admitted, Admission::Admitted);
+    let (held, passed) = told.split_last().unwrap();
+    assert_eq!(passed, [counted, uncounted, counted]);
+    assert!(matches!(held, Admission::Denied { bucket: 0, .. }));
 }
