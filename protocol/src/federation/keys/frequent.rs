@@ -15,19 +15,21 @@ use curve25519_dalek::traits::IsIdentity;
 use sha2::{Digest, Sha512};
 
 use super::{KeyError, PublicKey};
-use multiples::Multiples;
+use multiples::{Multiples, Width};
 
 mod field;
+mod inverse;
 mod multiples;
 
 /// Good signatures after which a key gets its table, which takes as long to make as the table saves in so many more.
-const OFTEN: u32 = 64;
+const OFTEN: u32 = 256;
 
-/// Tables of one verifier: 32 MiB.
-const TABLES: u32 = 64;
+/// Tables of one verifier: 52 MiB.
+const TABLES: u32 = 32;
 
 /// Those of the point that all keys are multiples of.
-static BASE: LazyLock<Multiples> = LazyLock::new(|| Multiples::of(ED25519_BASEPOINT_POINT));
+static BASE: LazyLock<Multiples> =
+    LazyLock::new(|| Multiples::of(ED25519_BASEPOINT_POINT, Width::Eleven));
 
 /// A public key that is asked again and again.
 pub(in crate::federation) struct FrequentKey {
@@ -99,7 +101,7 @@ impl Table {
         let by_the_rules =
             point.is_torsion_free() && !point.is_identity() && point.compress().as_bytes() == key;
         by_the_rules.then(|| Self {
-            minus_key: Multiples::of(-point),
+            minus_key: Multiples::of(-point, Width::Ten),
             key: *key,
         })
     }
@@ -122,6 +124,14 @@ impl Table {
         // Compared as bytes, so an `R` that is written in a second way, or is no point, is wrong.
         expected.encode() == r
     }
+}
+
+/// Little-endian.
+fn words(bytes: &[u8; 32]) -> [u64; 4] {
+    [0, 8, 16, 24].map(|at| {
+        let word = bytes.get(at..at + 8).and_then(|word| word.try_into().ok());
+        word.map_or(0, u64::from_le_bytes)
+    })
 }
 
 fn halves(signature: &[u8]) -> Option<([u8; 32], [u8; 32])> {

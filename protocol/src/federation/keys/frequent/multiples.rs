@@ -1,4 +1,4 @@
-//! Multiples of a point, so many that multiplying it is one addition for each byte of the number.
+//! Multiples of a point, so many that multiplying it is one addition for each digit of the number, and digits are wide.
 //!
 //! The tables of the library take the same time whatever the number is, which costs it more and smaller steps. What is
 //! multiplied here is public. And it adds points of the most general kind, where ours are prepared: seven multiplications
@@ -11,11 +11,12 @@ use curve25519_dalek::edwards::EdwardsPoint;
 use curve25519_dalek::scalar::Scalar;
 
 use super::field::Field;
+use super::words;
 
-/// Bytes of a number.
-const BYTES: usize = 32;
-/// Multiples for each of them: digits are written from -128 to 128, and the sign costs nothing.
-const DIGITS: usize = 128;
+/// Bits of a number that is below the order of the group.
+const BITS: u32 = 253;
+/// Digits of a number at most.
+const ROWS: usize = 26;
 
 /// `d` of the curve (RFC 8032 section 5.1).
 const D: Field = Field::from_bytes(&[
@@ -33,9 +34,19 @@ const HALF: Field = Field::from_bytes(&[
     0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x3f,
 ]);
 
-/// The multiples of one point: 512 KiB.
+/// How many bits make a digit.
+#[derive(Clone, Copy)]
+pub(super) enum Width {
+    /// 26 digits; 1.6 MiB.
+    Ten = 10,
+    /// 23 digits; 2.9 MiB.
+    Eleven = 11,
+}
+
+/// The multiples of one point.
 pub(super) struct Multiples {
-    /// Of row `i`, the `d`-th is the point times `(d + 1)·256^i`.
+    width: Width,
+    /// A row for each digit; of row `i`, the `d`-th is the point times `(d + 1)·2^(width·i)`.
     points: Box<[Prepared]>,
 }
 
@@ -63,15 +74,17 @@ struct Prepared {
 
 impl Multiples {
     /// Those of a point of the group of prime order.
-    pub(super) fn of(point: EdwardsPoint) -> Self {
-        let mut points = Vec::with_capacity(BYTES * DIGITS);
+    pub(super) fn of(point: EdwardsPoint, width: Width) -> Self {
+        let rows = BITS.div_ceil(width as u32);
+        let mut points = Vec::new();
         let mut unit = Prepared::of(point);
-        for _ in 0..BYTES {
-            let (row, next) = row(&unit);
+        for _ in 0..rows {
+            let (row, next) = row(&unit, width.multiples());
             points.extend(row);
             unit = next;
         }
         Self {
+            width,
             points: points.into(),
         }
     }
@@ -91,21 +104,33 @@ impl Multiples {
         sum
     }
 
-    /// What must be added for each byte of a number, or subtracted if it is negative; nothing for the digit zero.
-    fn chosen(&self, number: &Scalar) -> [Option<(&Prepared, bool)>; BYTES] {
-        let mut chosen = [None; BYTES];
+    /// What must be added for each digit of a number, or subtracted if it is negative; nothing for the digit zero.
+    fn chosen(&self, number: &Scalar) -> [Option<(&Prepared, bool)>; ROWS] {
+        let (width, multiples) = (self.width as u32, self.width.multiples() as u64);
+        let mut chosen = [None; ROWS];
+        let [mut a, mut b, mut c, mut d] = words(number.as_bytes());
         let mut carry = 0;
-        let rows = self.points.chunks_exact(DIGITS).zip(number.as_bytes());
-        for (chosen, (row, byte)) in chosen.iter_mut().zip(rows) {
-            let digit = i16::from(*byte) + carry;
-            let is_negative = digit > 128;
-            carry = i16::from(is_negative);
-            let digit = if is_negative { digit - 256 } else { digit };
-            let above_zero = usize::from(digit.unsigned_abs()).checked_sub(1);
+        let rows = self.points.chunks_exact(self.width.multiples());
+        for (chosen, row) in chosen.iter_mut().zip(rows) {
+            let digit = (a & (2 * multiples - 1)) + carry;
+            let is_negative = digit > multiples;
+            carry = u64::from(is_negative);
+            let size = if is_negative {
+                2 * multiples - digit
+            } else {
+                digit
+            };
+            let above_zero = usize::try_from(size)
+                .ok()
+                .and_then(|size| size.checked_sub(1));
             let point = above_zero.and_then(|at| row.get(at));
             *chosen = point.map(|point| (point, is_negative));
+            a = a >> width | b << (64 - width);
+            b = b >> width | c << (64 - width);
+            c = c >> width | d << (64 - width);
+            d >>= width;
         }
-        // The last byte of such a number is at most 0x10, so nothing is carried beyond it.
+        // The order is hardly above 2^252, so nothing is carried beyond the last digit.
         chosen
     }
 
@@ -115,15 +140,22 @@ impl Multiples {
     }
 }
 
-/// The multiples of a point from once to 128 times, and 256 times.
-fn row(unit: &Prepared) -> (Vec<Prepared>, Prepared) {
-    let mut sums = Vec::with_capacity(DIGITS + 1);
+impl Width {
+    /// How many multiples a digit may ask for: it is written from the negative of that on, and the sign costs nothing.
+    const fn multiples(self) -> usize {
+        1 << (self as u32 - 1)
+    }
+}
+
+/// So many multiples of a point, and the one that the next row begins with.
+fn row(unit: &Prepared, multiples: usize) -> (Vec<Prepared>, Prepared) {
+    let mut sums = Vec::with_capacity(multiples + 1);
     let mut sum = Sum::NEUTRAL;
-    for _ in 0..DIGITS {
+    for _ in 0..multiples {
         sum = sum.with(unit, false);
         sums.push(sum);
     }
-    for _ in 0..DIGITS {
+    for _ in 0..multiples {
         sum = sum.with(unit, false);
     }
     sums.push(sum);
@@ -237,9 +269,14 @@ mod tests {
     #[test]
     fn digits_of_every_kind_are_added() {
         // One with an odd x and one with an even.
-        for point in [ED25519_BASEPOINT_POINT, -ED25519_BASEPOINT_POINT] {
-            let multiples = Multiples::of(point);
-            for number in [0_u64, 1, 127, 128, 129, 255, 256, 0x8080_8080, u64::MAX] {
+        let signs = [ED25519_BASEPOINT_POINT, -ED25519_BASEPOINT_POINT];
+        for (point, width) in signs.into_iter().zip([Width::Ten, Width::Eleven]) {
+            let multiples = Multiples::of(point, width);
+            for digit in [511_u64, 512, 513, 1023, 1024, 1025, 2047, 2048] {
+                check(&multiples, point, Scalar::from(digit));
+                check(&multiples, point, -Scalar::from(digit));
+            }
+            for number in [0, 1, 512 << 10, 1024 << 11, u64::MAX] {
                 check(&multiples, point, Scalar::from(number));
                 check(&multiples, point, -Scalar::from(number));
             }
@@ -252,23 +289,24 @@ mod tests {
     #[test]
     fn every_prepared_multiple_is_the_librarys() {
         let point = ED25519_BASEPOINT_POINT * Scalar::from(7_u8);
-        let multiples = Multiples::of(point);
+        let multiples = Multiples::of(point, Width::Ten);
+        assert_eq!(multiples.points.len(), ROWS * Width::Ten.multiples());
         let mut unit = point;
-        for row in multiples.points.chunks_exact(DIGITS) {
+        for row in multiples.points.chunks_exact(Width::Ten.multiples()) {
             let mut expected = unit;
             for prepared in row {
                 let own = Sum::NEUTRAL.with(prepared, false).encode();
                 assert_eq!(own, expected.compress().to_bytes());
                 expected += unit;
             }
-            unit *= Scalar::from(256_u16);
+            unit *= Scalar::from(1024_u16);
         }
     }
 
     #[test]
     fn sums_that_come_to_nothing_or_double_are_right() {
-        let multiples = Multiples::of(ED25519_BASEPOINT_POINT);
-        let opposite = Multiples::of(-ED25519_BASEPOINT_POINT);
+        let multiples = Multiples::of(ED25519_BASEPOINT_POINT, Width::Eleven);
+        let opposite = Multiples::of(-ED25519_BASEPOINT_POINT, Width::Ten);
         proptest!(ProptestConfig::with_cases(8), |(bytes: [u8; 32])| {
             let number = Scalar::from_bytes_mod_order(bytes);
             let once = multiples.times(&number);
