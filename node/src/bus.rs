@@ -8,6 +8,7 @@
 //! Read `rules` (what a message must be), `window` (which came before), then `in_process` (the adapter without a broker),
 //! `leaving` (the queue to a broker) and `nats` (that of NATS; that of Redis is `store::redis::bus`).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -69,7 +70,8 @@ pub type Received = BoxStream<'static, BusMessage>;
 /// A message as it travels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BusMessage {
-    pub channel: String,
+    /// Our own channels are known beforehand.
+    pub channel: Cow<'static, str>,
     pub wire: Bytes,
 }
 
@@ -315,6 +317,7 @@ impl Handler<Deliver> for BusActor {
             // Whoever asked may have gone.
             let _ = told.send(sent);
         });
+        let channel = Cow::Owned(channel);
         self.adapter.publish(BusMessage { channel, wire }, told);
         Box::pin(answer.into_actor(self).map(move |sent, bus, _| {
             if let Err(error) = sent.unwrap_or(Err(BusError::Unavailable)) {

@@ -20,7 +20,7 @@ pub(crate) fn channels() -> [&'static str; 2] {
 
 pub(crate) fn message(channel: &str, number: usize) -> BusMessage {
     BusMessage {
-        channel: channel.to_owned(),
+        channel: channel.to_owned().into(),
         wire: Bytes::from(format!("{{\"n\":{number}}}")),
     }
 }

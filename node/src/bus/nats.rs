@@ -5,6 +5,8 @@
 //! publication; so each batch is followed by a note to ourselves, and when that comes back over the same connection, the
 //! server has had everything before it.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_nats::{Message, Subject, Subscriber};
@@ -46,18 +48,19 @@ fn hear(nats: Nats, prefix: Arc<str>) -> Received {
 fn received(prefix: &str, message: Message) -> Option<BusMessage> {
     let channel = message.subject.strip_prefix(prefix)?;
     Some(BusMessage {
-        channel: channel.to_owned(),
+        channel: channel.to_owned().into(),
         wire: message.payload,
     })
 }
 
 /// Publishes what there is, for as long as somebody may publish.
 async fn send(nats: Nats, prefix: Arc<str>, mut queue: Queue) {
+    let mut subjects = Subjects::new(prefix);
     let mut notes = Notes::new(nats.client().new_inbox());
     let mut batch = Vec::new();
     while queue.next(&mut batch).await {
         let generation = nats.generation();
-        let taken = hand_over(&nats, &prefix, &batch).await;
+        let taken = hand_over(&nats, &mut subjects, &batch).await;
         let confirmed = match nats.is_connected() {
             true => notes.come_back(&nats).await,
             false => Err(BusError::Unavailable),
@@ -74,14 +77,18 @@ async fn send(nats: Nats, prefix: Arc<str>, mut queue: Queue) {
 }
 
 /// Gives the batch to the client, unless that would keep it for a connection to come.
-async fn hand_over(nats: &Nats, prefix: &str, batch: &[Leaving]) -> Vec<Result<(), BusError>> {
+async fn hand_over(
+    nats: &Nats,
+    subjects: &mut Subjects,
+    batch: &[Leaving],
+) -> Vec<Result<(), BusError>> {
     let mut taken = Vec::with_capacity(batch.len());
     for Leaving { message, .. } in batch {
         if !nats.is_connected() {
             taken.push(Err(BusError::Unavailable));
             continue;
         }
-        let subject = [prefix, &message.channel].concat();
+        let subject = subjects.of(message);
         let published = nats.client().publish(subject, message.wire.clone()).await;
         taken.push(published.map_err(|error| {
             tracing::warn!(%error, "nats does not take an event");
@@ -89,6 +96,28 @@ async fn hand_over(nats: &Nats, prefix: &str, batch: &[Leaving]) -> Vec<Result<(
         }));
     }
     taken
+}
+
+/// The subjects of channels. Those of our own are made once; there are a handful.
+struct Subjects {
+    prefix: Arc<str>,
+    own: HashMap<&'static str, Subject>,
+}
+
+impl Subjects {
+    fn new(prefix: Arc<str>) -> Self {
+        let own = HashMap::new();
+        Self { prefix, own }
+    }
+
+    fn of(&mut self, message: &BusMessage) -> Subject {
+        let prefix = &*self.prefix;
+        let made = |name: &str| Subject::from([prefix, name].concat());
+        match &message.channel {
+            Cow::Owned(name) => made(name),
+            Cow::Borrowed(name) => self.own.entry(name).or_insert_with(|| made(name)).clone(),
+        }
+    }
 }
 
 /// Notes to ourselves, each with its number.

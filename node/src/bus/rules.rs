@@ -49,7 +49,7 @@ impl BusRules {
         let channel = self.channel_of(event);
         let wire = seal(event, channel, meta, self.secrets.first(), self.dialect);
         BusMessage {
-            channel: channel.to_owned(),
+            channel: channel.into(),
             wire: Bytes::from(wire),
         }
     }

@@ -90,7 +90,7 @@ fn sealed(rules: &BusRules, event: &Event, number: u128) -> Deliver {
         },
     );
     Deliver {
-        channel: message.channel,
+        channel: message.channel.into_owned(),
         wire: message.wire,
     }
 }

@@ -61,7 +61,7 @@ async fn what_is_too_large_for_the_server_is_refused_alone() {
     let (adapter, mut received) = connect(&nats, &prefix("large"));
     until_heard(&adapter, &mut received, &message(channel, 1)).await;
     let large = BusMessage {
-        channel: channel.to_owned(),
+        channel: channel.into(),
         wire: Bytes::from(vec![b'x'; 2048]),
     };
     let told = [large, message(channel, 2)].map(|message| publish(&adapter, message));

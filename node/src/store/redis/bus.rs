@@ -143,7 +143,7 @@ impl Ear {
             return;
         };
         let message = BusMessage {
-            channel: message.get_channel_name().to_owned(),
+            channel: message.get_channel_name().to_owned().into(),
             wire: Bytes::copy_from_slice(message.get_payload_bytes()),
         };
         if self.coming.try_send(message).is_err() {
