@@ -2,9 +2,9 @@
 //! record without every later hash telling. (Cutting off the end is told only by comparing with a last hash noted elsewhere,
 //! which is why checking reports it.)
 
+use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 
 use super::record::AuditRecord;
 use crate::store::{AuditRow, AuditStore, StoreError};
@@ -133,11 +133,13 @@ struct Said {
 }
 
 fn hash(previous: &[u8; 32], body: &[u8]) -> [u8; 32] {
-    Sha256::new()
-        .chain_update(previous)
-        .chain_update(body)
-        .finalize()
-        .into()
+    // With AWS-LC, whose SHA-256 takes half the time where a processor has no instructions for it.
+    let mut hash = Context::new(&SHA256);
+    hash.update(previous);
+    hash.update(body);
+    let hash = hash.finish();
+    let whole = hash.as_ref().first_chunk();
+    whole.copied().unwrap_or_default()
 }
 
 #[cfg(test)]

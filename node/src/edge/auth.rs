@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use actix_web::HttpRequest;
-use actix_web::http::header::{AUTHORIZATION, HeaderName};
+use actix_web::http::header::{AUTHORIZATION, AsHeaderName, HeaderName};
 use archipel_protocol::names::Dialect;
 
 use crate::audit::{AuditAction, AuditOutcome, AuditRecord};
@@ -208,7 +208,8 @@ pub(super) async fn identify(request: &HttpRequest, edge: &Edge) -> Result<Calle
 /// Whether the request says who calls, rightly or wrongly: where strangers are welcome, only the others are identified.
 pub(super) fn presents_credential(request: &HttpRequest) -> bool {
     federation_headers()
-        .chain([AUTHORIZATION.as_str()])
+        .map(HeaderName::from_static)
+        .chain([AUTHORIZATION])
         .any(|name| header(request, name).is_some())
 }
 
@@ -262,7 +263,7 @@ pub(super) fn refuse_caller(came: &dyn Came, edge: &Edge, caller: &Caller, reaso
 
 /// The operator's own calls are not recorded one by one: they decide nothing about anybody else.
 fn recognise_operator(request: &HttpRequest, edge: &Edge) -> Arrival {
-    let presented = header(request, AUTHORIZATION.as_str()).and_then(bearer);
+    let presented = header(request, AUTHORIZATION).and_then(bearer);
     let known = presented.is_some_and(|presented| {
         let own = edge.gates.internal_token.as_ref();
         own.is_some_and(|own| own.matches(presented.as_bytes()))
@@ -328,11 +329,15 @@ pub(super) fn either(
     dialect: Dialect,
     name: fn(Dialect) -> &'static str,
 ) -> Option<&str> {
-    header(request, name(dialect)).or_else(|| header(request, name(dialect.other())))
+    let [own, other] = [dialect, dialect.other()]
+        .map(name)
+        .map(HeaderName::from_static);
+    header(request, own).or_else(|| header(request, other))
 }
 
 /// A header's value without the space around it; blank counts as absent.
-pub(super) fn header<'a>(request: &'a HttpRequest, name: &str) -> Option<&'a str> {
+/// A name that is known beforehand is asked for as such, so that it need not be read each time.
+pub(super) fn header(request: &HttpRequest, name: impl AsHeaderName) -> Option<&str> {
     let value = request.headers().get(name)?.to_str().ok()?.trim();
     (!value.is_empty()).then_some(value)
 }
@@ -341,6 +346,7 @@ pub(super) fn header<'a>(request: &'a HttpRequest, name: &str) -> Option<&'a str
 pub(super) fn request_id(request: &HttpRequest) -> Option<&str> {
     ["x-request-id", "x-correlation-id", "traceparent"]
         .into_iter()
+        .map(HeaderName::from_static)
         .find_map(|name| header(request, name))
         .filter(|id| id.len() <= 256)
 }

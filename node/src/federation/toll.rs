@@ -1,6 +1,8 @@
 //! How often peers may call: as a peer's own limit says, else as its address may, and as often as any caller may.
 
-use archipel_kit::admission::Rule;
+use std::net::IpAddr;
+
+use archipel_kit::admission::{Rule, limiter_key};
 
 use super::PeerIdentity;
 use super::peers::PeerLimit;
@@ -9,8 +11,8 @@ use crate::limiter::Limit;
 /// What calls that come from where one came from are held to, beside what is its peer's own.
 #[derive(Debug)]
 pub struct Toll {
-    /// The name by which calls from this address are counted.
-    pub address: String,
+    /// Where the call comes from, if that is known.
+    pub address: Option<IpAddr>,
     pub by_address: Limit,
     pub by_caller: Option<Limit>,
 }
@@ -21,13 +23,21 @@ impl Toll {
         let own = peer.peer.as_ref().and_then(|peer| peer.limit);
         let mut limits = vec![match own {
             Some(limit) => (format!("federation:peer:{}", peer.name), steady(limit)),
-            None => (self.address, self.by_address),
+            None => (from_address(self.address), self.by_address),
         }];
         limits.extend(
             self.by_caller
                 .map(|limit| of_caller(&peer.principal, limit)),
         );
         limits
+    }
+}
+
+/// The name by which calls from an address are counted.
+fn from_address(address: Option<IpAddr>) -> String {
+    match address.map(limiter_key) {
+        Some(address) => format!("federation:in:{address}"),
+        None => "federation:in:unknown".to_owned(),
     }
 }
 

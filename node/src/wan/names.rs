@@ -4,7 +4,7 @@
 //! answer to it, which has the same correlation id, another.
 
 use archipel_protocol::wan::Envelope;
-use sha2::{Digest, Sha256};
+use aws_lc_rs::digest::{Context, SHA256};
 use uuid::Uuid;
 
 use crate::store::wan::RowName;
@@ -36,16 +36,14 @@ pub(crate) fn message_id(name: RowName) -> String {
 }
 
 fn digest(parts: [&str; 3]) -> RowName {
-    let mut hash = Sha256::new();
+    let mut hash = Context::new(&SHA256);
     for part in parts {
-        hash.update((part.len() as u64).to_be_bytes());
-        hash.update(part);
+        hash.update(&(part.len() as u64).to_be_bytes());
+        hash.update(part.as_bytes());
     }
-    let hash: [u8; 32] = hash.finalize().into();
-    let [name, _] = hash.as_chunks().0 else {
-        return RowName([0; 16]);
-    };
-    RowName(*name)
+    let hash = hash.finish();
+    let name = hash.as_ref().first_chunk();
+    RowName(name.copied().unwrap_or_default())
 }
 
 #[cfg(test)]

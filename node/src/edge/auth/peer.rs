@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use actix_web::HttpRequest;
-use archipel_kit::admission::limiter_key;
 use archipel_protocol::error::{ErrorCode, RpcError};
 use archipel_protocol::jsonrpc::Id;
 
@@ -125,12 +124,8 @@ async fn pass(came: &dyn Came, edge: &Edge, caller: &Caller) -> Passed {
 }
 
 fn toll(came: &dyn Came, edge: &Edge) -> Toll {
-    let address = match came.client(edge).map(limiter_key) {
-        Some(address) => format!("federation:in:{address}"),
-        None => "federation:in:unknown".to_owned(),
-    };
     Toll {
-        address,
+        address: came.client(edge),
         by_address: edge.gates.federation_limit,
         by_caller: edge.gates.call_limit,
     }

@@ -2,15 +2,20 @@
 
 use std::sync::atomic::Ordering;
 
-use ::redis::ScriptInvocation;
+use ::redis::Cmd;
 use async_trait::async_trait;
 
 use super::RedisStore;
 use super::keys::PARTITIONS;
+use super::link::call_of;
 use crate::store::{Claim, ClaimRequest, ClaimStore, StoreError};
 
 /// How much longer a claim is remembered than it must be: the clocks of replicas differ by less.
 pub(super) const MARGIN_MS: u64 = 120_000;
+
+/// What `claim` of `claims.lua` is told of each claim.
+pub(super) const CLAIM_KEYS: usize = 2;
+pub(super) const CLAIM_ARGUMENTS: usize = 2;
 
 /// No clock is believed to be further ahead than this: it is the most that tokens may be dated ahead.
 const MOST_AHEAD_MS: u64 = 300_000;
@@ -46,23 +51,24 @@ impl RedisStore {
     }
 
     async fn claim_in(&self, partition: u8, claim: ClaimRequest<'_>) -> Result<Claim, StoreError> {
-        let mut script = self.scripts.claim.prepare_invoke();
+        let script = &self.scripts.claim;
+        let mut command = call_of(script, CLAIM_KEYS);
+        self.tell_claim_keys(&mut command, partition, &claim);
+        tell_claim(&mut command, &claim);
         let ahead_ms = self.ahead_ms(&claim);
-        self.tell_claim(&mut script, partition, claim);
-        script.arg(claim.now_ms).arg(MARGIN_MS).arg(ahead_ms);
-        Ok(claimed(self.link.invoke(&script).await?))
+        command.arg(claim.now_ms).arg(MARGIN_MS).arg(ahead_ms);
+        Ok(claimed(self.link.run(script, &command).await?))
     }
 
-    /// The keys of a claim in `claims.lua`, and what is its own of the arguments.
-    pub(super) fn tell_claim(
+    /// As many as [`CLAIM_KEYS`].
+    pub(super) fn tell_claim_keys(
         &self,
-        script: &mut ScriptInvocation<'_>,
+        command: &mut Cmd,
         partition: u8,
-        claim: ClaimRequest<'_>,
+        claim: &ClaimRequest<'_>,
     ) {
         let [epoch, key] = self.keys.claim(partition, claim.key);
-        script.key(epoch).key(key);
-        script.arg(claim.given_at_ms).arg(claim.expires_at_ms);
+        command.arg(epoch).arg(key);
     }
 
     /// How far the clocks of issuers, that of this id among them, may be ahead of ours.
@@ -75,6 +81,11 @@ impl RedisStore {
         let met_ms = self.ahead_ms.fetch_max(ahead_ms, Ordering::Relaxed);
         met_ms.max(ahead_ms)
     }
+}
+
+/// What is a claim's own of the arguments of `claim` of `claims.lua`: as many as [`CLAIM_ARGUMENTS`].
+pub(super) fn tell_claim(command: &mut Cmd, claim: &ClaimRequest<'_>) {
+    command.arg(claim.given_at_ms).arg(claim.expires_at_ms);
 }
 
 /// What `claim` of `claims.lua` says.

@@ -77,7 +77,7 @@ impl Keys {
 
     /// Which replica looks after a dead one.
     pub(super) fn adopted(&self, dead: ReplicaId) -> String {
-        self.of_partition(0, &format!("adopted:{dead}"))
+        self.of_partition(0, format_args!("adopted:{dead}"))
     }
 
     /// Ids of the tasks that are not terminal, in their order.
@@ -97,7 +97,7 @@ impl Keys {
 
     /// Ids of the tasks that a replica holds.
     pub(super) fn held(&self, partition: u8, replica: impl Display) -> String {
-        self.of_partition(partition, &format!("held:{replica}"))
+        self.of_partition(partition, format_args!("held:{replica}"))
     }
 
     /// The places of one owner's tasks at one agent.
@@ -108,7 +108,7 @@ impl Keys {
         hash.update(agent);
         let name = hex::encode(hash.finalize());
         let name = name.get(..32).unwrap_or_default();
-        self.of_partition(partition, &format!("list:{name}"))
+        self.of_partition(partition, format_args!("list:{name}"))
     }
 
     pub(super) fn partition_of_claim(&self, key: &str) -> u8 {
@@ -119,7 +119,7 @@ impl Keys {
     pub(super) fn claim(&self, partition: u8, key: &str) -> [String; 2] {
         [
             self.of_partition(partition, "epoch"),
-            self.of_partition(partition, &format!("claim:{key}")),
+            self.of_partition(partition, format_args!("claim:{key}")),
         ]
     }
 
@@ -154,15 +154,15 @@ impl Keys {
 
     /// What is counted against a limit. In a cluster all of it is in one slot, because a call may count in several buckets.
     pub(super) fn limit(&self, is_cluster: bool, bucket: &str) -> String {
-        self.of_limits(is_cluster, &format!("rl:{bucket}"))
+        self.of_limits(is_cluster, format_args!("rl:{bucket}"))
     }
 
     /// How often somebody behaved in one way.
     pub(super) fn conduct(&self, is_cluster: bool, kind: &str, id: &str) -> String {
-        self.of_limits(is_cluster, &format!("mesh:pub_rep:{kind}:{id}"))
+        self.of_limits(is_cluster, format_args!("mesh:pub_rep:{kind}:{id}"))
     }
 
-    fn of_limits(&self, is_cluster: bool, what: &str) -> String {
+    fn of_limits(&self, is_cluster: bool, what: impl Display) -> String {
         let prefix = &self.prefix;
         if is_cluster {
             format!("{prefix}:{{limits}}:{what}")
@@ -176,7 +176,7 @@ impl Keys {
         format!("{}:{{{partition}}}:{what}:{}", self.prefix, id.simple())
     }
 
-    fn of_partition(&self, partition: u8, what: &str) -> String {
+    fn of_partition(&self, partition: u8, what: impl Display) -> String {
         format!("{}:{{{partition}}}:{what}", self.prefix)
     }
 }

@@ -1,21 +1,24 @@
 //! Counting calls for all replicas: one script for a call, or for several, on Redis's own clock. Keys and types are those of the contract
 //! (contract/public-tier.md 5 and 6), below our prefix: a prefix of `hive` or `pilox` shares the limits with such nodes.
 
-use ::redis::ScriptInvocation;
+use ::redis::Cmd;
 use async_trait::async_trait;
 
 use super::RedisStore;
-use super::claims::{MARGIN_MS, claimed};
+use super::claims::{CLAIM_ARGUMENTS, CLAIM_KEYS, MARGIN_MS, claimed, tell_claim};
+use super::link::call_of;
 use crate::limiter::{Admission, Call, Conduct, Entry, Limit, Limiter};
 use crate::store::{Claim, StoreError};
 
 #[async_trait]
 impl Limiter for RedisStore {
     async fn admit(&self, call: Call<'_>) -> Result<Admission, StoreError> {
-        let mut script = self.scripts.admit.prepare_invoke();
-        script.arg(nonce());
-        self.tell_call(&mut script, call);
-        let answer: Vec<u64> = self.link.invoke(&script).await?;
+        let script = &self.scripts.admit;
+        let mut command = call_of(script, told_of(&call).keys);
+        self.tell_call_keys(&mut command, &call);
+        command.arg(nonce());
+        tell_call(&mut command, &call);
+        let answer: Vec<u64> = self.link.run(script, &command).await?;
         admission(&answer)
     }
 
@@ -46,20 +49,27 @@ impl RedisStore {
         &self,
         entries: &[Entry<'_>],
     ) -> Result<Vec<(Claim, Option<Admission>)>, StoreError> {
-        let mut script = self.scripts.claim_and_admit.prepare_invoke();
+        let script = &self.scripts.claim_and_admit;
+        let keys = entries.iter().map(|entry| told_of(&entry.call).keys);
+        let mut command = call_of(script, entries.len() * CLAIM_KEYS + keys.sum::<usize>());
+        for Entry { claim, call } in entries {
+            let partition = self.keys.partition_of_claim(claim.key);
+            self.tell_claim_keys(&mut command, partition, claim);
+            self.tell_call_keys(&mut command, call);
+        }
         let claims = entries.iter().map(|entry| &entry.claim);
         let now_ms = claims.clone().map(|claim| claim.now_ms).min().unwrap_or(0);
         let ahead_ms = claims.map(|claim| self.ahead_ms(claim)).max().unwrap_or(0);
-        script.arg(now_ms).arg(MARGIN_MS).arg(ahead_ms);
-        script.arg(nonce()).arg(entries.len());
+        command.arg(now_ms).arg(MARGIN_MS).arg(ahead_ms);
+        command.arg(nonce()).arg(entries.len());
         for Entry { claim, call } in entries {
-            let [keys, arguments] = told_of(call);
-            script.arg(2 + keys).arg(2 + arguments);
-            let partition = self.keys.partition_of_claim(claim.key);
-            self.tell_claim(&mut script, partition, *claim);
-            self.tell_call(&mut script, *call);
+            let told = told_of(call);
+            command.arg(CLAIM_KEYS + told.keys);
+            command.arg(CLAIM_ARGUMENTS + told.arguments);
+            tell_claim(&mut command, claim);
+            tell_call(&mut command, call);
         }
-        let answers: Vec<Vec<u64>> = self.link.invoke(&script).await?;
+        let answers: Vec<Vec<u64>> = self.link.run(script, &command).await?;
         if answers.len() != entries.len() {
             return Err(corrupt());
         }
@@ -70,44 +80,52 @@ impl RedisStore {
         answers.into_iter().collect()
     }
 
-    /// The keys of a call in `limits.lua`, and its arguments.
-    fn tell_call(&self, script: &mut ScriptInvocation<'_>, call: Call<'_>) {
+    fn tell_call_keys(&self, command: &mut Cmd, call: &Call<'_>) {
         let is_cluster = self.link.is_cluster();
         for bucket in call.buckets {
-            script.key(self.keys.limit(is_cluster, bucket.key));
+            command.arg(self.keys.limit(is_cluster, bucket.key));
         }
         if let Some(reputation) = call.reputation {
             for kind in ["rate_limited", "rpc_error"] {
-                script.key(self.keys.conduct(is_cluster, kind, reputation.id));
-            }
-        }
-        script.arg(call.buckets.len());
-        match call.reputation {
-            Some(reputation) => script.arg(reputation.block_at.unwrap_or(0)),
-            None => script.arg(-1),
-        };
-        for bucket in call.buckets {
-            match bucket.limit {
-                Limit::Window { max, window } => {
-                    let window_ms = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
-                    script.arg("window").arg(max).arg(window_ms);
-                }
-                Limit::Steady(rule) => {
-                    script
-                        .arg("steady")
-                        .arg(rule.emission_us)
-                        .arg(rule.burst_us);
-                }
+                command.arg(self.keys.conduct(is_cluster, kind, reputation.id));
             }
         }
     }
 }
 
-/// How many keys and how many arguments `tell_call` tells.
-fn told_of(call: &Call<'_>) -> [usize; 2] {
-    let of_reputation = if call.reputation.is_some() { 2 } else { 0 };
+/// What `admit` of `limits.lua` is told of a call, but for the nonce.
+fn tell_call(command: &mut Cmd, call: &Call<'_>) {
+    command.arg(call.buckets.len());
+    match call.reputation {
+        Some(reputation) => command.arg(reputation.block_at.unwrap_or(0)),
+        None => command.arg(-1),
+    };
+    for bucket in call.buckets {
+        match bucket.limit {
+            Limit::Window { max, window } => {
+                let window_ms = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
+                command.arg("window").arg(max).arg(window_ms)
+            }
+            Limit::Steady(rule) => command
+                .arg("steady")
+                .arg(rule.emission_us)
+                .arg(rule.burst_us),
+        };
+    }
+}
+
+/// How much `admit` of `limits.lua` is told of a call.
+struct Told {
+    keys: usize,
+    arguments: usize,
+}
+
+fn told_of(call: &Call<'_>) -> Told {
     let buckets = call.buckets.len();
-    [buckets + of_reputation, 2 + 3 * buckets]
+    Told {
+        keys: buckets + call.reputation.map_or(0, |_| 2),
+        arguments: 2 + 3 * buckets,
+    }
 }
 
 /// What nobody else has.

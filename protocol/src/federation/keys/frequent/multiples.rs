@@ -98,8 +98,8 @@ impl Multiples {
             seen ^ point.plus.lowest() ^ point.product.lowest()
         });
         black_box(looked_at);
-        for (point, is_negative) in chosen.into_iter().flatten() {
-            sum = sum.with(point, is_negative);
+        for (point, is_negative) in chosen.iter().flatten() {
+            sum = sum.with(point, *is_negative);
         }
         sum
     }
